@@ -1,0 +1,1 @@
+//! Stage 2: alerts to incidents.

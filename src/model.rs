@@ -1,0 +1,30 @@
+//! The words of the field as plain values: what an event, an alert, an incident and a change are.
+//!
+//! No I/O, no clock, no serialisation: bytes are `wire`'s work, decisions are the stages'. A value
+//! that exists is valid; parsing happens at the edges.
+
+pub mod alert;
+pub mod change;
+pub mod event;
+pub mod id;
+pub mod incident;
+pub mod index;
+pub mod matcher;
+pub mod settings;
+pub mod status;
+pub mod tags;
+pub mod time;
+pub mod update;
+
+pub use alert::{Alert, Resolution, Why};
+pub use change::{Change, ChangeKind, Counts, Member};
+pub use event::{Event, Identity};
+pub use id::{AlertId, IncidentId};
+pub use incident::{Incident, Pair};
+pub use index::Index;
+pub use matcher::{Matcher, Matchers};
+pub use settings::{CorrelateSettings, Pattern};
+pub use status::Status;
+pub use tags::{TagValue, Tags};
+pub use time::{Span, Timestamp};
+pub use update::Update;

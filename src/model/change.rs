@@ -1,0 +1,187 @@
+//! One thing that happened to an incident, with the incident as it is from then on.
+
+use super::alert::{Resolution, Why};
+use super::event::Links;
+use super::id::{AlertId, IncidentId};
+use super::incident::{Acknowledged, Pair};
+use super::matcher::{Labels, Values};
+use super::status::Status;
+use super::tags::Tags;
+use super::time::Timestamp;
+
+/// How many host or check names a change names at most.
+pub const NAMES_MAX: usize = 50;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// The incident is new.
+    Opened,
+    /// It was over and is not any more.
+    Reopened,
+    /// More alerts fire.
+    Grew,
+    /// Its status is worse.
+    Worsened,
+    /// Fewer alerts fire, or its status is less bad.
+    Eased,
+    /// Tags or text of its alerts changed.
+    Updated,
+    /// Somebody acknowledged it.
+    Acknowledged,
+    /// It is full; another one takes what comes.
+    Continued,
+    /// No alert of it fires any more.
+    Resolved,
+}
+
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::Opened,
+        Self::Reopened,
+        Self::Grew,
+        Self::Worsened,
+        Self::Eased,
+        Self::Updated,
+        Self::Acknowledged,
+        Self::Continued,
+        Self::Resolved,
+    ];
+
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reopened => "reopened",
+            Self::Grew => "grew",
+            Self::Worsened => "worsened",
+            Self::Eased => "eased",
+            Self::Updated => "updated",
+            Self::Acknowledged => "acknowledged",
+            Self::Continued => "continued",
+            Self::Resolved => "resolved",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// How much an incident holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Alerts that fire now.
+    pub firing: u32,
+    /// Alerts that ever joined.
+    pub total: u32,
+    /// Events they stand for, repeats included.
+    pub events: u64,
+    /// Different hosts.
+    pub hosts: u32,
+    /// Different checks.
+    pub checks: u32,
+}
+
+/// An alert as a change shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: AlertId,
+    /// The monitoring system.
+    pub source: Box<str>,
+    /// The primary property.
+    pub host: Box<str>,
+    /// The secondary property.
+    pub check: Box<str>,
+    /// What its newest event said.
+    pub status: Status,
+    /// Whether it still fires.
+    pub firing: bool,
+    /// Its newest text.
+    pub description: Box<str>,
+    /// Its tags.
+    pub tags: Tags,
+    /// Its links.
+    pub links: Links,
+    /// By event time.
+    pub started_at: Timestamp,
+    /// By event time.
+    pub changed_at: Timestamp,
+    /// Why it is in the incident.
+    pub why: Why,
+}
+
+/// One thing that happened to an incident, with the incident as it is from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The incident.
+    pub id: IncidentId,
+    /// One more than the change before.
+    pub revision: u64,
+    /// What happened, in order.
+    pub kinds: Vec<ChangeKind>,
+    /// By log time.
+    pub at: Timestamp,
+    /// The set of alerts it draws from.
+    pub shard: Box<str>,
+    /// The worst status that fires; `ok` once resolved.
+    pub status: Status,
+    /// The worst status ever.
+    pub severity: Status,
+    /// One line for people.
+    pub title: String,
+    /// By event time.
+    pub started_at: Timestamp,
+    /// By event time.
+    pub changed_at: Timestamp,
+    /// By event time, and why; none while it is open.
+    pub resolved: Option<(Timestamp, Resolution)>,
+    /// The first pair that all its alerts shared.
+    pub pair: Option<Pair>,
+    /// How much it holds.
+    pub counts: Counts,
+    /// At most [`NAMES_MAX`] names.
+    pub hosts: Vec<Box<str>>,
+    /// At most [`NAMES_MAX`] names.
+    pub checks: Vec<Box<str>>,
+    /// Every source.
+    pub sources: Vec<Box<str>>,
+    /// The tags all its alerts had in common when they joined.
+    pub tags: Tags,
+    /// Who acknowledged it.
+    pub acknowledged: Option<Acknowledged>,
+    /// The incident that was full before this one.
+    pub continues: Option<IncidentId>,
+    /// The incident that took over when this one was full.
+    pub continued_by: Option<IncidentId>,
+    /// The alerts that joined now.
+    pub joined: Vec<AlertId>,
+    /// The alerts that this change concerns.
+    pub alerts: Vec<Member>,
+}
+
+impl Change {
+    /// Whether the incident is open after it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.resolved.is_none()
+    }
+}
+
+impl Labels for Change {
+    fn values(&self, name: &str) -> Values<'_> {
+        match name {
+            "source" => Values::Many(&self.sources),
+            "host" => Values::Many(&self.hosts),
+            "check" => Values::Many(&self.checks),
+            "status" => Values::one(self.status.as_str()),
+            "severity" => Values::one(self.severity.as_str()),
+            _ => self.tags.values(name),
+        }
+    }
+}

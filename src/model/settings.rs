@@ -1,0 +1,47 @@
+//! What correlate goes by: patterns, windows and limits.
+//!
+//! It reaches correlate as a record in its log, never from the config directly, so that a replay
+//! goes by the same rules at the same place.
+
+use super::matcher::Matchers;
+use super::time::Span;
+
+/// One rule of correlation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// Its name; unique, shown in every explanation.
+    pub name: Box<str>,
+    /// Which alerts it is about.
+    pub matchers: Matchers,
+    /// The tags whose values an incident's alerts share; 1 to 5, `source`, `host`, `check` among them.
+    pub by: Vec<Box<str>>,
+    /// How far from the first alert's start another may start; inclusive.
+    pub window: Span,
+    /// How far from the latest (or before the first) start another may start; inclusive.
+    pub gap: Option<Span>,
+    /// Whether alerts of several sources may share an incident.
+    pub cross_source: bool,
+    /// How many alerts an incident takes before the next one is opened.
+    pub max_alerts: u32,
+}
+
+/// Everything correlate goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrelateSettings {
+    /// Within this time after its resolve an alert reopens instead of starting anew.
+    pub reopen_window: Span,
+    /// How many `ok` events of unknown identities are remembered.
+    pub ok_memory_max: usize,
+    /// The patterns that are enabled, in file order.
+    pub patterns: Vec<Pattern>,
+}
+
+impl CorrelateSettings {
+    /// How long after its last record a resolved incident may still be joined or reopened, and is
+    /// therefore kept.
+    #[must_use]
+    pub fn memory(&self) -> Span {
+        let gaps = self.patterns.iter().filter_map(|pattern| pattern.gap);
+        gaps.chain([self.reopen_window]).max().unwrap_or_default()
+    }
+}

@@ -1,0 +1,103 @@
+//! Stage 3: tells receivers what an incident is now, where that differs from what they were told.
+
+use std::path::PathBuf;
+
+use crate::model::{Matchers, Span};
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that must use it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A secret given in the config, or in a file that is read anew at each use, so that a rotated
+/// secret is picked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In the config.
+    Inline(Secret),
+    /// In a file; white space at its end does not count.
+    File(PathBuf),
+}
+
+/// The kind of a receiver, and what that kind needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverKind {
+    /// Readable lines on the terminal.
+    Log,
+    /// The incident change as JSON, with Standard Webhooks headers.
+    Webhook {
+        /// Where to post: http or https.
+        url: String,
+        /// The key of the signature, if there is one; `whsec_` and base64, or plain text.
+        secret: Option<SecretSource>,
+        /// The time to connect (default 3 s).
+        connect_timeout: Span,
+        /// The time for the whole exchange (default 10 s).
+        timeout: Span,
+    },
+}
+
+/// A configured destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverSettings {
+    /// Its name; unique.
+    pub name: Box<str>,
+    /// What it is.
+    pub kind: ReceiverKind,
+    /// How many deliveries may be under way at once.
+    pub concurrency: usize,
+}
+
+/// A node of the routing tree. A child that matches takes the incident, unless it continues; where
+/// no child matches, the node's own receiver does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSettings {
+    /// Which incidents; the root has none and takes all.
+    pub matchers: Matchers,
+    /// Who is told; the root always has one, children inherit their parent's.
+    pub receiver: Box<str>,
+    /// How long an incident may gather before its first notice.
+    pub group_wait: Span,
+    /// Whether later siblings are asked as well.
+    pub cont: bool,
+    /// Finer routes, asked in order.
+    pub routes: Vec<Self>,
+}
+
+/// What notify goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Configured destinations.
+    pub receivers: Vec<ReceiverSettings>,
+    /// The routing tree; none while there are no receivers.
+    pub route: Option<RouteSettings>,
+    /// The first wait after a failed attempt (default 1 s); doubles with each further one.
+    pub retry_min: Span,
+    /// The longest wait between attempts (default 5 min).
+    pub retry_max: Span,
+    /// The shortest time between two notices of mere growth (default 5 min).
+    pub growth_every: Span,
+    /// How long after its end a told incident's row is kept (default 24 h).
+    pub keep: Span,
+    /// Seed of the backoff jitter.
+    pub seed: u64,
+}

@@ -1,0 +1,287 @@
+//! Every instrument, in one place.
+//!
+//! README's table of metrics is held equal to this file by a test. Every label has a closed set of
+//! values or one that the config bounds.
+
+use std::sync::Arc;
+
+use prometheus::{
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::latency::Latency;
+use crate::model::{ChangeKind, Span};
+use crate::stage::{EventOutcome, Limit, Tally};
+
+/// Every instrument.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    sources: Arc<[Arc<str>]>,
+    /// Events by source and outcome.
+    events: IntCounterVec,
+    limited: IntCounterVec,
+    changes: IntCounterVec,
+    late: IntCounter,
+    /// Alerts that fire, by partition.
+    pub alerts_open: IntGaugeVec,
+    /// Incidents that are open, by partition.
+    pub incidents_open: IntGaugeVec,
+    /// Identities in the suppression cache.
+    pub fingerprints: IntGauge,
+    /// How long a commit took.
+    pub commit_seconds: Latency,
+    /// Event appended to the log → incident change committed.
+    pub correlated_seconds: Latency,
+    /// Incident change appended → delivered to a receiver.
+    pub delivered_seconds: Latency,
+    /// How long the last restore of a partition took.
+    pub restore_seconds: GaugeVec,
+    /// Records behind the position, by group, topic and partition.
+    pub lag: IntGaugeVec,
+    /// Failed commits after which a worker began anew, by group.
+    pub rewinds: IntCounterVec,
+    /// Attempts to deliver, by receiver and outcome.
+    pub deliveries: IntCounterVec,
+    /// Notices set aside since the receiver refused them for good, by receiver.
+    pub set_aside: IntCounterVec,
+    /// Things waiting, by queue.
+    pub queue_depth: IntGaugeVec,
+    /// HTTP requests by route and status code.
+    pub http_requests: IntCounterVec,
+    /// How old what the board shows is.
+    pub board_age_seconds: Gauge,
+    /// How far the log's time is ahead of this machine's clock.
+    pub log_ahead_seconds: Gauge,
+}
+
+impl Metrics {
+    /// Makes and registers every instrument. `sources` are the configured sources' names; the
+    /// last stands for all others.
+    ///
+    /// # Errors
+    /// When one of them is already in the registry.
+    pub fn new(registry: Registry, sources: &[Arc<str>]) -> Result<Self, prometheus::Error> {
+        let r = &registry;
+        let metrics = Self {
+            sources: sources.into(),
+            events: counters(
+                r,
+                "muster_events_total",
+                "Events in, by source and what became of them; `reason` says why where they were rejected.",
+                &["source", "outcome", "reason"],
+            )?,
+            limited: counters(
+                r,
+                "muster_limited_total",
+                "Times a limit cut something short without losing the event, by limit.",
+                &["limit"],
+            )?,
+            changes: counters(
+                r,
+                "muster_incident_changes_total",
+                "Incident changes committed, by kind; a change with two kinds counts under both.",
+                &["kind"],
+            )?,
+            late: counter(
+                r,
+                "muster_late_updates_total",
+                "Updates that reached correlate after a newer one of their identity.",
+            )?,
+            alerts_open: gauges(
+                r,
+                "muster_alerts_open",
+                "Alerts that fire, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            incidents_open: gauges(
+                r,
+                "muster_incidents_open",
+                "Incidents that are open, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            fingerprints: gauge(r, "muster_fingerprints", "Identities in the suppression cache.")?,
+            commit_seconds: latency(
+                r,
+                "muster_commit_seconds",
+                "How long a commit of rows, changes and position took.",
+            )?,
+            correlated_seconds: latency(
+                r,
+                "muster_correlated_seconds",
+                "From an event's append to muster.alerts to the commit of the incident change it led to.",
+            )?,
+            delivered_seconds: latency(
+                r,
+                "muster_delivered_seconds",
+                "From the append of an incident change to the receiver's acceptance of the notice.",
+            )?,
+            restore_seconds: float_gauges(
+                r,
+                "muster_restore_seconds",
+                "How long the last restore of a partition took, by group and partition.",
+                &["group", "partition"],
+            )?,
+            lag: gauges(
+                r,
+                "muster_lag_records",
+                "Records behind the committed position, by group, input topic and partition; gaps count.",
+                &["group", "topic", "partition"],
+            )?,
+            rewinds: counters(
+                r,
+                "muster_rewinds_total",
+                "Failures after which a worker went back to its committed position, by group.",
+                &["group"],
+            )?,
+            deliveries: counters(
+                r,
+                "muster_deliveries_total",
+                "Attempts to deliver a notice, by receiver and outcome (delivered, retried, set_aside).",
+                &["receiver", "outcome"],
+            )?,
+            set_aside: counters(
+                r,
+                "muster_deliveries_set_aside_total",
+                "Notices that a receiver refused for good, by receiver: alarm on any.",
+                &["receiver"],
+            )?,
+            queue_depth: gauges(
+                r,
+                "muster_queue_depth",
+                "Things waiting, by queue (intake, deliveries, pending).",
+                &["queue"],
+            )?,
+            http_requests: counters(
+                r,
+                "muster_http_requests_total",
+                "HTTP requests, by route and status code.",
+                &["route", "code"],
+            )?,
+            board_age_seconds: float_gauge(
+                r,
+                "muster_board_age_seconds",
+                "How old the newest incident change on the board is known to be current.",
+            )?,
+            log_ahead_seconds: float_gauge(
+                r,
+                "muster_log_ahead_seconds",
+                "How far the log's append time is ahead of this machine's clock; alarm above 300.",
+            )?,
+            registry,
+        };
+        let build = gauges(
+            &metrics.registry,
+            "muster_build_info",
+            "Always 1; the version is a label.",
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(metrics)
+    }
+
+    /// Adds what a stage counted.
+    pub fn add(&self, tally: &Tally) {
+        for (index, counts) in tally.events.iter().enumerate() {
+            let source = self.sources.get(index).map_or("other", |name| {
+                if index + 1 == self.sources.len() { "other" } else { name }
+            });
+            for outcome in EventOutcome::all() {
+                let reason = match outcome {
+                    EventOutcome::Rejected(reason) => reason.as_str(),
+                    _ => "",
+                };
+                add(&self.events, &[source, outcome.as_str(), reason], counts[outcome.index()]);
+            }
+        }
+        for limit in Limit::ALL {
+            add(&self.limited, &[limit.as_str()], tally.limited[limit as usize]);
+        }
+        for kind in ChangeKind::ALL {
+            add(&self.changes, &[kind.as_str()], tally.changes[kind as usize]);
+        }
+        self.late.inc_by(tally.late);
+    }
+
+    /// Counts how long after `Span` zero something came true.
+    pub fn observe(latency: &Latency, took: Span) {
+        latency.observe(took.to_std());
+    }
+
+    /// The text that Prometheus scrapes.
+    ///
+    /// # Errors
+    /// When a metric cannot be encoded.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// Every metric's name and help, once all of them have a value or not.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+fn add(counters: &IntCounterVec, labels: &[&str], by: u64) {
+    if by > 0 {
+        counters.with_label_values(labels).inc_by(by);
+    }
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let made = IntCounter::new(name, help)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn counters(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let made = IntGauge::new(name, help)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn gauges(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn float_gauge(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    let made = Gauge::new(name, help)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn float_gauges(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<GaugeVec, prometheus::Error> {
+    let made = GaugeVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+fn latency(r: &Registry, name: &str, help: &str) -> Result<Latency, prometheus::Error> {
+    let made = Latency::new(name, help)?;
+    r.register(Box::new(made.clone()))?;
+    Ok(made)
+}

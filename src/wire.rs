@@ -1,0 +1,22 @@
+//! Bytes of everything stored or sent: JSON of events, updates, changes, settings and rows.
+//!
+//! The only module beside the edges that names serde. Every stored form carries a version or is
+//! the public contract; old versions decode, unknown ones are refused by name.
+
+pub mod change;
+mod common;
+pub mod event;
+pub mod row;
+pub mod settings;
+pub mod update;
+
+/// Bytes that are none of the forms this version knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct WireError(pub String);
+
+impl From<serde_json::Error> for WireError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
