@@ -11,7 +11,7 @@ use super::common::{
     WireAcknowledged, WireLinks, WirePair, WireWhy, alert_id, incident_id, resolution, status,
 };
 use crate::model::event::Identity;
-use crate::model::{Alert, Incident, Resolution, Tags, Timestamp};
+use crate::model::{Alert, AlertId, Incident, IncidentId, Resolution, Tags, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -55,14 +55,14 @@ pub enum CorrelateRow {
 
 /// The key of an alert's row.
 #[must_use]
-pub fn alert_key(alert: &Alert) -> Vec<u8> {
-    format!("a/{}", alert.id).into_bytes()
+pub fn alert_key(id: AlertId) -> Vec<u8> {
+    format!("a/{id}").into_bytes()
 }
 
 /// The key of an incident's row.
 #[must_use]
-pub fn incident_key(incident: &Incident) -> Vec<u8> {
-    format!("i/{}", incident.id).into_bytes()
+pub fn incident_key(id: IncidentId) -> Vec<u8> {
+    format!("i/{id}").into_bytes()
 }
 
 /// The key of a remembered ok.
