@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use crate::model::event::{Identity, Report};
+use crate::model::event::Report;
 use crate::model::update::{Seen, Touch};
 use crate::model::{Event, Span, Timestamp, Update};
 use crate::stage::{
@@ -164,13 +164,7 @@ impl Collect {
                 EventOutcome::Forwarded
             }
             Verdict::Unknown => {
-                let identity = Identity::new(
-                    &parsed.source,
-                    Some(&parsed.host),
-                    Some(&parsed.check),
-                    parsed.key.as_deref(),
-                );
-                if let Some(touch) = self.cache.admit(hash, identity, told) {
+                if let Some(touch) = self.cache.admit(hash, parsed.identity(), told) {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod kafka;
 pub mod model;
 pub mod notify;
+pub mod replay;
 pub mod shutdown;
 pub mod stage;
 pub mod telemetry;

@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::Limits;
 use super::scan::{self, Scan, Value};
-use crate::model::event::{Links, Report};
+use crate::model::event::{Identity, Links, Report};
 use crate::model::{Event, TagValue, Tags, Timestamp};
 use crate::stage::{Limit, Reason};
 use crate::wire::event::parse_report;
@@ -54,6 +54,21 @@ pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
     });
     decoded.limited = limited;
     decoded
+}
+
+/// Hands over time, sender's id and identity of each readable event of a record, without making
+/// events of them; for whoever must know a record's time before it is taken in.
+pub fn peek(
+    bytes: &[u8],
+    arrival: Timestamp,
+    limits: &Limits,
+    mut sink: impl FnMut(Timestamp, Option<&str>, Identity),
+) {
+    each(bytes, Form::Published, arrival, limits, |found| {
+        if let Ok(parsed) = found {
+            sink(parsed.timestamp, parsed.id.as_deref(), parsed.identity());
+        }
+    });
 }
 
 /// Who wrote the bytes.
@@ -121,6 +136,11 @@ impl Parsed<'_> {
             None => ["check", &self.source, &self.host, &self.check],
         };
         hash_parts(keys, &parts)
+    }
+
+    /// Its identity.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(&self.source, Some(&self.host), Some(&self.check), self.key.as_deref())
     }
 
     /// The keyed hash of what may not change unnoticed: tags, and host and check, which a sender
