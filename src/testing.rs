@@ -1,4 +1,7 @@
-//! What tests and benches share: load, a real broker, scenarios, oracles.
+//! What tests and benches share: load, a real broker, scenarios, what every journal must do.
+//!
+//! It is in the library so that every test binary and bench can use it.
 
 pub mod bench;
+pub mod conformance;
 pub mod load;

@@ -1,0 +1,3 @@
+//! The integration tests, as modules of one binary: it links once instead of once a file.
+
+mod journal;
