@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,11 @@ impl Rig for MemoryRig {
 
     fn fail_next_commits(&self, times: u32) -> bool {
         self.0.fail_next_commits(times);
+        true
+    }
+
+    fn fail_next_appends(&self, times: u32) -> bool {
+        self.0.fail_next_appends(times);
         true
     }
 }
@@ -72,6 +77,10 @@ impl Rig for SqliteRig {
     fn fail_next_commits(&self, times: u32) -> bool {
         self.sqlite().drill(Drill::Sync(times)).expect("a drill");
         true
+    }
+
+    fn fail_next_appends(&self, times: u32) -> bool {
+        self.fail_next_commits(times)
     }
 }
 
@@ -353,15 +362,14 @@ fn a_kill_leaves_each_commit_whole_or_absent() {
     let mut committed = 0;
     for round in 0..8u64 {
         let program = std::env::current_exe().expect("this test binary");
-        let mut child = Command::new(program)
+        let child = Command::new(program)
             .args(["--exact", "journal::victim"])
             .env(VICTIM, directory.path())
             .stdout(Stdio::null())
-            .spawn()
-            .expect("a child");
+            .spawn();
+        let child = Killed(child.expect("a child"));
         wait_for_growth(directory.path(), committed, 20 + round * 7);
-        child.kill().expect("it runs");
-        child.wait().expect("it was started here");
+        drop(child);
 
         let journal = open(directory.path(), Arc::new(SystemClock)).expect("a clean restart");
         let mut feed = journal.feed(Group::Correlate).expect("a feed");
@@ -394,6 +402,16 @@ fn a_kill_leaves_each_commit_whole_or_absent() {
         }
         assert!(position > committed, "the child did nothing");
         committed = position;
+    }
+}
+
+/// A child that does not outlive the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().expect("it was started here and runs until it is killed");
+        self.0.wait().expect("it was started here");
     }
 }
 
