@@ -1,1 +1,3 @@
-//! To be written.
+//! The loops around the stages: read a batch, fold it, commit.
+
+pub mod deliver;
