@@ -18,6 +18,8 @@ use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
+pub mod deliver;
+pub mod intake;
 pub mod merge;
 pub mod rows;
 
