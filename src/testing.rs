@@ -3,5 +3,7 @@
 //! It is in the library so that every test binary and bench can use it.
 
 pub mod bench;
+pub mod broker;
 pub mod conformance;
+pub mod drain;
 pub mod load;

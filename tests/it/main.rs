@@ -1,3 +1,4 @@
-//! The integration tests, as modules of one binary: it links once instead of once a file.
+//! Every integration test, as one binary.
 
 mod journal;
+mod kafka;
