@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::sync::mpsc::{Receiver as Incoming, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::journal::{Batch, Class, Commit, Feed, Group, Journal, JournalError, P
 use crate::model::{Change, IncidentId, Span};
 use crate::notify::receiver::{Receiver, log::Lines};
 use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Room, Settings};
+use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Output, Record, RowError, Slot};
 use crate::telemetry::{Health, Metrics};
 use crate::wire;
@@ -54,8 +55,8 @@ pub struct Deliver {
     pub health: Health,
     /// Where receivers of kind `log` write.
     pub lines: Lines,
-    /// Set once to stop.
-    pub stop: Arc<AtomicBool>,
+    /// Given to stop.
+    pub stop: Shutdown,
 }
 
 /// Runs until it is stopped. Blocks; give it a thread of its own.
@@ -152,7 +153,7 @@ impl Worker {
     }
 
     fn run(mut self) -> Result<(), JournalError> {
-        while !self.parts.stop.load(Ordering::SeqCst) {
+        while !self.parts.stop.is_begun() {
             let round = self.round();
             self.survive(round)?;
         }
