@@ -46,9 +46,7 @@ pub(super) const fn class(code: RDKafkaErrorCode) -> Class {
         | Code::UnsupportedFeature
         | Code::InvalidTransactionTimeout
         | Code::InconsistentGroupProtocol
-        | Code::AutoOffsetReset
-        // Another member goes by our name. Taking turns in fencing each other helps nobody.
-        | Code::FencedInstanceId => Class::Fatal,
+        | Code::AutoOffsetReset => Class::Fatal,
         _ => Class::Retry,
     }
 }
@@ -64,7 +62,6 @@ const fn advice(code: RDKafkaErrorCode) -> Option<&'static str> {
         Code::TransactionalIdAuthorizationFailed => {
             Some("allow this user to write and describe Muster's transactional ids")
         }
-        Code::FencedInstanceId => Some("another process runs under the same instance name"),
         Code::InvalidTransactionTimeout => Some(
             "lower `transaction.timeout.ms` or raise the broker's `transaction.max.timeout.ms`",
         ),

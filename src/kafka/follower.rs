@@ -1,9 +1,11 @@
 //! Reads all partitions of a topic along, without a position of its own.
 //!
-//! Counting offsets would not tell when it has caught up, since transactions take some for their
+//! A commit is answered before its marks are in every partition, so the end of what can be read at
+//! the opening may lie short of what is committed. Caught up is therefore who can read up to the
+//! very end there was. Counting offsets would not tell, since transactions take some for their
 //! marks; so the client's word on each partition's end does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +21,14 @@ use super::native::{Kinds, Member, Reader, Signal};
 use super::settings::{Cluster, Pace};
 use crate::clock::Stopwatch;
 use crate::journal::{Followed, Follower, From, JournalError, Records};
-use crate::stage::{Slot, Topic};
+use crate::stage::{Offset, Slot, Topic};
 
 pub(super) struct KafkaFollower {
     member: Arc<Member>,
     reader: Reader,
     topic: String,
-    /// Partitions whose end was not reached yet; none once that was said.
-    behind: Option<BTreeSet<u32>>,
+    /// Partitions whose end, as it was on opening, is not reached yet; none once that was said.
+    behind: Option<BTreeMap<u32, Offset>>,
     signals: Vec<Signal>,
 }
 
@@ -43,12 +45,17 @@ impl KafkaFollower {
         let member = Arc::new(member);
         let kinds = kinds(topic);
         let reader = Reader::new(Arc::clone(&member), &[name.to_owned()], kinds, 10_000);
+        let looker: Member =
+            cluster.looker().create_with_context(Context::default()).map_err(failed)?;
         let mut list = TopicPartitionList::new();
+        let mut behind = BTreeMap::new();
         for partition in 0..partitions {
             let number = i32::try_from(partition)
                 .map_err(|error| JournalError::fatal(format!("follow {name}"), error))?;
-            // Both are looked up now: what is appended after this call is handed out for sure.
+            let (_, very_end) = looker.fetch_watermarks(name, number, CALL).map_err(failed)?;
+            // Looked up now: what is appended after this call is handed out for sure.
             let (begin, end) = member.fetch_watermarks(name, number, CALL).map_err(failed)?;
+            behind.insert(partition, Offset(very_end));
             let at = match from {
                 From::Beginning => begin,
                 From::End => end,
@@ -57,8 +64,8 @@ impl KafkaFollower {
             reader.forward(Slot { input: 0, partition });
         }
         member.assign(&list).map_err(failed)?;
-        let behind = Some((0..partitions).collect());
-        Ok(Self { member, reader, topic: name.to_owned(), behind, signals: Vec::new() })
+        let topic = name.to_owned();
+        Ok(Self { member, reader, topic, behind: Some(behind), signals: Vec::new() })
     }
 
     /// Takes note of the ends reached; an error where there is one.
@@ -66,7 +73,9 @@ impl KafkaFollower {
         for signal in self.signals.drain(..) {
             let partition = signal.slot.partition;
             if signal.code == RDKafkaErrorCode::PartitionEOF {
-                if let Some(behind) = &mut self.behind {
+                if let Some(behind) = &mut self.behind
+                    && behind.get(&partition).is_some_and(|end| signal.offset >= *end)
+                {
                     behind.remove(&partition);
                 }
                 continue;
@@ -88,7 +97,7 @@ impl Follower for KafkaFollower {
         let started = Stopwatch::start();
         loop {
             self.heed()?;
-            if self.behind.as_ref().is_some_and(BTreeSet::is_empty) {
+            if self.behind.as_ref().is_some_and(BTreeMap::is_empty) {
                 self.behind = None;
                 return Ok(Followed::CaughtUp);
             }

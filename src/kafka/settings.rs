@@ -62,11 +62,13 @@ impl Cluster {
         }
     }
 
-    /// A consumer that joins a group. `instance` is its name over restarts: with it, a restart
-    /// within the session takes its partitions back without a rebalance.
+    /// A consumer that joins a group; `instance` is how the broker's tools show it.
+    ///
+    /// Not a static member (`group.instance.id`): a broker that dies while it answers a join leaves
+    /// the bundled client with its old member id, and then it is fenced by itself, for good.
     pub(super) fn consumer(&self, group: &str, instance: &str, pace: Pace) -> ClientConfig {
         let mut config = self.reading(group, pace);
-        config.set("group.instance.id", instance);
+        config.set("client.id", instance);
         self.finished(config)
     }
 

@@ -1,7 +1,6 @@
 //! Names for the feeds of one process: the lowest number that is free.
 //!
-//! Names must be the same after a restart, so that a new producer fences its forerunner at once
-//! and a new member takes the partitions of the old one without a rebalance.
+//! Names must be the same after a restart, so that a new producer fences its forerunner at once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer;
 use tracing::{info, warn};
 
@@ -23,6 +24,10 @@ use super::topics::Names;
 use crate::clock::Stopwatch;
 use crate::journal::{Commit, Feed, JournalError, Polled};
 use crate::stage::{Slot, Topic};
+
+/// So many times within so long a producer may be fenced before that is no accident any more.
+const FENCED_MAX: u32 = 5;
+const FENCED_WITHIN: Duration = Duration::from_secs(300);
 
 /// What a transactional feed is made of.
 pub(super) struct Parts {
@@ -42,6 +47,8 @@ pub(super) struct TransactionalFeed {
     /// What came after the last commit is void and the partitions are to be announced anew.
     void: bool,
     backoff: Backoff,
+    /// How often the producer was fenced lately, and since when that is counted.
+    fenced: (u32, Stopwatch),
     socket_timeout: Duration,
     transaction_timeout: Duration,
 }
@@ -55,6 +62,7 @@ impl TransactionalFeed {
             sender: None,
             void: false,
             backoff: Backoff::new(),
+            fenced: (0, Stopwatch::start()),
         };
         feed.renew()?;
         Ok(feed)
@@ -112,6 +120,29 @@ impl TransactionalFeed {
             }
             Err(error) => self.fail(error),
         }
+    }
+
+    /// The error when another process under our name and we fence each other in turns. Once is
+    /// normal: the broker fences us too, after a transaction that took too long.
+    fn rival(&mut self) -> Option<JournalError> {
+        use RDKafkaErrorCode as Code;
+        let (code, _) = self.sender.as_ref()?.producer().client().fatal_error()?;
+        if !matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) {
+            return None;
+        }
+        if self.fenced.1.elapsed() > FENCED_WITHIN {
+            self.fenced = (0, Stopwatch::start());
+        }
+        self.fenced.0 += 1;
+        (self.fenced.0 >= FENCED_MAX).then(|| {
+            JournalError::fatal(
+                format!("commit for group {}", self.parts.group),
+                format!(
+                    "the producer was fenced {FENCED_MAX} times within {FENCED_WITHIN:?}: another \
+                     process runs under the same instance name; give each its own"
+                ),
+            )
+        })
     }
 
     fn transact(&mut self, commit: &Commit) -> Result<(), JournalError> {
@@ -224,6 +255,7 @@ impl Feed for TransactionalFeed {
             }
             Err(error) => {
                 warn!(%error, group = self.parts.group, "commit failed");
+                let error = self.rival().unwrap_or(error);
                 self.fail(error)
             }
         }

@@ -33,7 +33,7 @@ fn settings(prefix: &str, partitions: u32) -> Settings {
     };
     Settings {
         brokers: brokers(),
-        extra: BTreeMap::from([("session.timeout.ms".to_owned(), "6000".to_owned())]),
+        extra: BTreeMap::new(),
         topics: Topic::ALL.into_iter().map(topic).collect(),
         replication: 1,
         group: prefix.to_owned(),
@@ -242,22 +242,14 @@ fn a_failed_commit_leaves_no_trace_and_rewinds() {
     let intruder = twin.feed(Group::Correlate).expect("feed");
     drop(intruder);
 
-    let mut failed = false;
-    let started = Stopwatch::start();
-    let commit = || Commit {
-        rows: vec![row(slot, "r", Some("v"))],
-        records: vec![out(Topic::Incidents, 0, Kind::Change, "x")],
-        positions: positions(&seen),
-    };
-    match feed.commit(commit()) {
-        Err(error) => {
-            failed = true;
-            // The other start took the member's name as well; that is a person's to settle.
-            assert!(matches!(error.class, Class::Retry | Class::Fatal), "{error}");
-        }
-        Ok(()) => assert!(started.elapsed() < LIMIT),
-    }
-    assert!(failed, "a fenced producer must not commit");
+    let error = feed
+        .commit(Commit {
+            rows: vec![row(slot, "r", Some("v"))],
+            records: vec![out(Topic::Incidents, 0, Kind::Change, "x")],
+            positions: positions(&seen),
+        })
+        .expect_err("a fenced producer must not commit");
+    assert_eq!(error.class, Class::Retry, "{error}");
     drop(feed);
     assert!(committed(&*journal, Topic::Incidents).is_empty());
     assert!(committed(&*journal, Topic::State).is_empty());
@@ -453,6 +445,7 @@ fn a_zombies_commit_is_refused() {
     create_topics(&settings).expect("topics");
     // A worker that does not poll for this long is thrown out of its group.
     settings.extra.insert("max.poll.interval.ms".to_owned(), "6000".to_owned());
+    settings.extra.insert("session.timeout.ms".to_owned(), "6000".to_owned());
     let first = open(&settings, clock()).expect("journal");
     let second = other(&settings, "two");
     append(&*first, Topic::Alerts, 0, &["a"]);
@@ -481,6 +474,31 @@ fn a_zombies_commit_is_refused() {
     let outputs = committed(&*first, Topic::Incidents);
     assert_eq!(values(&outputs), ["owner", "owner again"]);
     drop(zombie);
+}
+
+#[test]
+fn two_processes_under_one_name_are_found_out() {
+    let (settings, first) = journal("rivals", 2);
+    let second = open(&settings, clock()).expect("journal");
+    let mut feeds = [first, second].map(|journal| {
+        let feed = journal.feed(Group::Correlate).expect("feed");
+        (journal, feed)
+    });
+    let started = Stopwatch::start();
+    let error = 'found: loop {
+        assert!(started.elapsed() < LIMIT * 2, "not found out");
+        for (journal, feed) in &mut feeds {
+            append(&**journal, Topic::Alerts, 0, &["a"]);
+            append(&**journal, Topic::Alerts, 1, &["a"]);
+            let Ok(Found::Records(seen)) = poll(&mut **feed) else { continue };
+            let commit = Commit { positions: positions(&seen), ..Commit::default() };
+            match feed.commit(commit) {
+                Err(error) if error.class == Class::Fatal => break 'found error,
+                _ => {}
+            }
+        }
+    };
+    assert!(error.to_string().contains("same instance name"), "{error}");
 }
 
 #[test]
