@@ -1,4 +1,5 @@
-//! Every integration test, as one binary.
+//! The integration tests, as modules of one binary: it links once instead of once a file.
 
 mod journal;
 mod kafka;
+mod notify;
