@@ -4,7 +4,7 @@
 //! servers on the loopback. Only conditions are waited for, with a generous deadline.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use muster::notify::receiver::log::{Colour, Lines};
 use muster::notify::{
     ReceiverKind, ReceiverSettings, RouteSettings, Secret, SecretSource, Settings,
 };
+use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Offset, Slot, Topic};
 use muster::telemetry::{Health, Metrics};
 use muster::wire;
@@ -284,13 +285,13 @@ struct Bench {
 }
 
 struct Running {
-    stop: Arc<AtomicBool>,
+    stop: Shutdown,
     thread: JoinHandle<Result<(), JournalError>>,
 }
 
 impl Running {
     fn stop(self) -> Result<(), JournalError> {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stop.begin();
         self.ended()
     }
 
@@ -312,7 +313,7 @@ impl Bench {
     }
 
     fn run(&self, settings: Settings) -> Running {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Shutdown::new();
         let parts = Deliver {
             settings: Arc::new(settings),
             journal: Arc::new(self.log.clone()),
@@ -321,7 +322,7 @@ impl Bench {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             lines: Lines::to(self.page.clone(), Colour::Plain),
-            stop: Arc::clone(&stop),
+            stop: stop.clone(),
         };
         Running { stop, thread: std::thread::spawn(move || deliver::run(parts)) }
     }
