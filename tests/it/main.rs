@@ -1,0 +1,7 @@
+//! All integration tests in one binary: one module a subject.
+
+#![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
+
+mod api;
+mod shutdown;
+mod tidy;
