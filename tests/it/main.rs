@@ -1,5 +1,7 @@
 //! The integration tests, as modules of one binary: it links once instead of once a file.
 
+mod api;
 mod journal;
 mod kafka;
 mod notify;
+mod tidy;
