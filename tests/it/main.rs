@@ -4,4 +4,5 @@ mod api;
 mod journal;
 mod kafka;
 mod notify;
+mod shutdown;
 mod tidy;

@@ -4,7 +4,7 @@
 //! it is one incident, and what the checks said. No text of others reaches the terminal unescaped.
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Delivery, Outcome, printable};
@@ -33,6 +33,14 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// To standard output, in colour where that is a terminal.
+    #[must_use]
+    pub fn stdout() -> Self {
+        let stdout = std::io::stdout();
+        let colour = if stdout.is_terminal() { Colour::Ansi } else { Colour::Plain };
+        Self::to(stdout, colour)
+    }
+
     /// To this writer.
     #[must_use]
     pub fn to(writer: impl Write + Send + 'static, colour: Colour) -> Self {
