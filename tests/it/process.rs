@@ -15,17 +15,17 @@ use axum::routing::post;
 use tokio::runtime::Runtime;
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running `muster run`; killed when it is dropped.
-pub struct Muster {
+pub(crate) struct Muster {
     child: Child,
     log: PathBuf,
 }
 
 impl Muster {
     /// Starts it with a config file; its log goes beside it.
-    pub fn start(config: &Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(config: &Path, arguments: &[&str]) -> Self {
         let log = config.with_extension("log");
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
         let child = Command::new(env!("CARGO_BIN_EXE_muster"))
@@ -42,13 +42,13 @@ impl Muster {
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is ours to kill");
         self.child.wait().expect("it has ended");
     }
 
     /// SIGTERM; the exit code, and how long it took.
-    pub fn terminate(mut self) -> (Option<i32>, Duration) {
+    pub(crate) fn terminate(mut self) -> (Option<i32>, Duration) {
         let asked = Instant::now();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
@@ -58,14 +58,14 @@ impl Muster {
     }
 
     /// What it logged, for the message of a failure.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(40).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// Panics with its log where it has ended by itself.
-    pub fn assert_running(&mut self) {
+    pub(crate) fn assert_running(&mut self) {
         if let Some(status) = self.child.try_wait().expect("its state can be asked") {
             panic!("muster ended by itself with {status}:\n{}", self.log());
         }
@@ -80,13 +80,13 @@ impl Drop for Muster {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
 /// Waits until something holds, and fails with what it was after [`PATIENCE`].
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
@@ -96,28 +96,28 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// One notice as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// `webhook-id`.
-    pub id: String,
+    pub(crate) id: String,
     /// The incident.
-    pub incident: String,
+    pub(crate) incident: String,
     /// Its revision.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// The body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A webhook receiver on loopback that takes everything.
-pub struct Receiver {
+pub(crate) struct Receiver {
     told: Arc<Mutex<Vec<Told>>>,
     /// Where it listens.
-    pub url: String,
+    pub(crate) url: String,
     _runtime: Runtime,
 }
 
 impl Receiver {
     /// Starts it.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -134,7 +134,7 @@ impl Receiver {
     }
 
     /// Everything it was told, in order.
-    pub fn told(&self) -> Vec<Told> {
+    pub(crate) fn told(&self) -> Vec<Told> {
         self.told.lock().expect("no panic while holding it").clone()
     }
 }
