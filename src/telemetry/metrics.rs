@@ -46,6 +46,8 @@ pub struct Metrics {
     pub lag: IntGaugeVec,
     /// Failed commits after which a worker began anew, by group.
     pub rewinds: IntCounterVec,
+    /// Records of Muster's own topics that could not be read and were skipped, by group.
+    pub unreadable: IntCounterVec,
     /// Attempts to deliver, by receiver and outcome.
     pub deliveries: IntCounterVec,
     /// Notices set aside since the receiver refused them for good, by receiver.
@@ -144,6 +146,12 @@ impl Metrics {
                 r,
                 "muster_rewinds_total",
                 "Failures after which a worker went back to its committed position, by group.",
+                &["group"],
+            )?,
+            unreadable: counters(
+                r,
+                "muster_unreadable_records_total",
+                "Records of Muster's own topics that could not be read and were skipped, by group: alarm on any.",
                 &["group"],
             )?,
             deliveries: counters(

@@ -1,7 +1,9 @@
-//! All integration tests in one binary: one module a subject.
+//! Every integration test, as one binary: one module a subject.
 
 #![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
 
 mod api;
+mod journal;
+mod kafka;
 mod shutdown;
 mod tidy;
