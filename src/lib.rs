@@ -22,20 +22,20 @@
 //! clock: model
 //! stage: model
 //! shutdown: clock
-//! wire: model, stage
 //! telemetry: clock, model, stage
+//! wire: model, stage
+//! journal: clock, model, stage
+//! kafka: clock, journal, model, stage, telemetry
 //! collect: model, stage, wire
 //! correlate: collect, model, stage, wire
-//! notify: clock, model, stage, wire
-//! journal: clock, model, shutdown, stage
-//! kafka: clock, journal, model, stage
+//! notify: clock, model, stage, telemetry, wire
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
 //! worker: board, clock, collect, correlate, journal, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, collect, journal, model, shutdown, stage, telemetry, wire, worker
-//! config: api, collect, journal, kafka, model, notify, stage, telemetry
+//! api: board, clock, model, shutdown, telemetry, wire, worker
+//! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
+//! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
 //! cli: api, board, clock, collect, config, correlate, journal, kafka, model, notify, replay, shutdown, stage, telemetry, wire, worker
-//! testing: clock, collect, correlate, journal, kafka, model, replay, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it

@@ -17,7 +17,7 @@ const EDGES: [(&str, &str); 8] = [
     ("src/wire", "the formats themselves"),
     ("src/api", "answers of HTTP"),
     ("src/cli", "lines that `replay` writes"),
-    ("src/collect/decode", "events as their senders write them"),
+    ("src/collect/scan", "events as their senders write them"),
     ("src/config", "the config file"),
     ("src/kafka", "statistics of the client"),
     ("src/notify/receiver", "what receivers want to get"),
@@ -246,7 +246,6 @@ fn only_kafka_names_rdkafka_only_clock_reads_time_only_edges_name_serde() {
             mistakes.push(format!("{path} names serde; only edges may: see EDGES"));
         }
     }
-    // `WireError` is made of serde_json's error where the formats are; nothing else may be.
     fail_on(&mistakes);
 }
 
@@ -355,18 +354,19 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
     if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
 }
 
-mod changes {
-    //! Changes with everything in them, for the schema.
+mod full {
+    //! Events and changes with everything in them, for the schemas.
 
     use muster::model::alert::{Refusal, TurnedDown};
     use muster::model::change::Counts;
+    use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
-        AlertId, Change, ChangeKind, Identity, IncidentId, Member, Pair, Resolution, Span, Status,
-        TagValue, Tags, Timestamp, Why,
+        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Member, Pair, Resolution, Span,
+        Status, TagValue, Tags, Timestamp, Why,
     };
 
-    const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
+    pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
 
     fn pair(order: [&str; 2]) -> Pair {
         Pair {
@@ -381,8 +381,25 @@ mod changes {
         [("cluster", TagValue::one("web")), ("az", az)].into_iter().collect()
     }
 
+    /// An event with everything in it.
+    pub(super) fn event() -> Event {
+        Event {
+            source: "nagios".into(),
+            host: "web-1".into(),
+            check: "disk /".into(),
+            key: Some("k".into()),
+            report: Report::Acknowledged,
+            timestamp: NOW,
+            description: "512 MB free (3%)".into(),
+            tags: tags(),
+            links: [("graph".into(), "https://graphs.example/1".into())].into(),
+            expires_at: Some(NOW),
+            id: Some("e-1".into()),
+        }
+    }
+
     /// Open, with every optional part there.
-    pub(super) fn full() -> Change {
+    pub(super) fn change() -> Change {
         let identity = Identity::new("nagios", Some("web-1"), Some("disk /"), None);
         let incident = IncidentId::derive(NOW, &identity, 0);
         let turned_down = Refusal::ALL.map(|reason| TurnedDown {
@@ -452,7 +469,7 @@ mod changes {
             continued_by: None,
             joined: Vec::new(),
             alerts: Vec::new(),
-            ..full()
+            ..change()
         }
     }
 }
@@ -461,10 +478,8 @@ mod changes {
 fn changes_are_as_their_schema_says() {
     use muster::model::Resolution;
     let schema = schema("change");
-    let full = changes::full();
-    for change in
-        [full.clone(), changes::bare(Resolution::AllOk), changes::bare(Resolution::Expired)]
-    {
+    let full = full::change();
+    for change in [full.clone(), full::bare(Resolution::AllOk), full::bare(Resolution::Expired)] {
         let bytes = muster::wire::change::encode(&change);
         let value: Value = serde_json::from_slice(&bytes).expect("changes are JSON");
         hold(&schema, &value).unwrap_or_else(|why| panic!("{why} in {value}"));
@@ -503,8 +518,13 @@ fn events_are_as_their_schema_says() {
         "tags": {"cluster": "web", "env": "prod", "az": ["a", "b"]},
         "links": {"graph": "https://graphs.example/1"}, "key": null, "expires_at": null, "id": null
     });
+    let written: Value =
+        serde_json::from_slice(&muster::wire::event::encode(&full::event(), full::NOW))
+            .expect("events are JSON");
+    assert_eq!(written["description"], canonical["description"]);
     for event in [
         canonical,
+        written,
         json!({"source": "x", "status": "ok", "host": "a"}),
         json!({"source": "x", "status": "acknowledged", "application": "shop", "region": "eu"}),
         json!({"source": "x", "status": "info", "primary_property": "pod", "pod": "p-1"}),
