@@ -1,1 +1,173 @@
-//! Stage 2: alerts to incidents.
+//! Stage 2: alerts to incidents. The only authority over both.
+//!
+//! A function of its log: the same records give the same changes, byte for byte, wherever commits
+//! fall. `alerts` decides what an update means for its identity, `join` which incident an alert
+//! belongs to, `lifecycle` opens, ends and forgets, `report` tells what became of an incident;
+//! `state` holds it all and knows which rows changed. It cannot fail: what it cannot read is set
+//! aside as a dead letter.
+
+use std::sync::Arc;
+
+use crate::collect::dead_letter;
+use crate::collect::decode::Rejected;
+use crate::model::{CorrelateSettings, IncidentId, Timestamp};
+use crate::stage::{
+    Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
+};
+use crate::wire;
+use crate::wire::WireError;
+use state::{State, Timer};
+use touched::Touched;
+
+mod alerts;
+mod join;
+mod lifecycle;
+mod pairs;
+mod report;
+mod state;
+mod touched;
+
+/// The correlate stage of one partition of `muster.alerts`.
+pub struct Correlate {
+    state: State,
+    /// The settings that should be in force, as a record has them.
+    wanted: Arc<[u8]>,
+    tally: Tally,
+}
+
+impl Correlate {
+    /// A stage without a past, that will ask for `wanted` to come into force. Until a settings
+    /// record is read it has no patterns: each alert is an incident of its own.
+    #[must_use]
+    pub fn new(wanted: &CorrelateSettings) -> Self {
+        Self {
+            state: State::default(),
+            wanted: wire::settings::encode(wanted).into(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The incident of the alert that is in force for an identity, with the alert's id.
+    #[must_use]
+    pub fn place_of(
+        &self,
+        identity: &crate::model::Identity,
+    ) -> Option<(crate::model::AlertId, IncidentId)> {
+        let alert = self.state.current(identity)?;
+        Some((alert.id, alert.incident))
+    }
+
+    /// Every alert that is kept, in the order of ids: for comparing states.
+    pub fn alerts(&self) -> impl Iterator<Item = &crate::model::Alert> {
+        self.state.alerts()
+    }
+
+    /// Every incident that is kept as a change that concerns all its alerts: what a board begins
+    /// with.
+    #[must_use]
+    pub fn incidents(&self) -> Vec<crate::model::Change> {
+        self.state.incidents().map(|id| report::whole(&self.state, id)).collect()
+    }
+
+    fn read(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) -> Touched {
+        let mut touched = Touched::default();
+        let now = self.state.advance(record.time, record.offset);
+        self.fire_timers(now, &mut touched);
+        let bytes = record.value.unwrap_or_default();
+        let read = match record.kind {
+            Kind::Update => wire::update::decode(bytes).map(|update| {
+                let late = alerts::update(&mut self.state, &mut touched, now, update);
+                self.tally.late += u64::from(late == alerts::Arrived::Late);
+            }),
+            Kind::Touch => wire::update::decode_touch(bytes)
+                .map(|touch| alerts::touch(&mut self.state, now, &touch)),
+            Kind::Settings => {
+                wire::settings::decode(bytes).map(|settings| self.state.go_by(settings, bytes))
+            }
+            Kind::Tick => Ok(()),
+            _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
+        };
+        if let Err(error) = read {
+            let message = format!("{error}; correlate reads updates, touches, ticks and settings");
+            let rejected =
+                Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
+            out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));
+        }
+        touched
+    }
+
+    fn fire_timers(&mut self, now: Timestamp, touched: &mut Touched) {
+        while let Some(timer) = self.state.due(now) {
+            match timer {
+                Timer::Expire(alert) => lifecycle::expire(&mut self.state, touched, alert),
+                Timer::Update(incident) => touched.overdue(&self.state, incident),
+            }
+        }
+        lifecycle::forget(&mut self.state, now);
+    }
+
+    fn report(&mut self, cause: Timestamp, touched: Touched, out: &mut Output) {
+        for (id, touch) in touched.into_order() {
+            let Some(change) = report::change(&mut self.state, id, touch) else { continue };
+            for kind in &change.kinds {
+                self.tally.changes[*kind as usize] += 1;
+            }
+            out.tally.change_causes.push(cause);
+            out.records.push(Outgoing {
+                topic: Topic::Incidents,
+                route: Route::Hash(id.spread()),
+                kind: Kind::Change,
+                key: id.to_string().into_bytes(),
+                value: wire::change::encode(&change),
+                headers: Vec::new(),
+            });
+        }
+    }
+}
+
+impl Stage for Correlate {
+    fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowError> {
+        let row = wire::row::decode(key, value);
+        row.and_then(|row| self.state.restore(row)).map_err(|error| RowError {
+            key: String::from_utf8_lossy(key).into_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    fn restored(&mut self) -> Result<(), RowError> {
+        self.state.restored()
+    }
+
+    fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
+        let touched = self.read(slot, record, out);
+        self.report(record.time, touched, out);
+    }
+
+    fn seal(&mut self, out: &mut Output) {
+        out.rows.extend(self.state.take_rows());
+        let causes = std::mem::take(&mut out.tally.change_causes);
+        out.tally = std::mem::take(&mut self.tally);
+        out.tally.change_causes = causes;
+        out.tally.limited[Limit::OkForgotten as usize] += self.state.take_oks_dropped();
+        out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
+        out.tally.open = Some(self.state.open());
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        self.state.next_deadline()
+    }
+
+    fn opening(&mut self, slot: Slot) -> Option<Outgoing> {
+        if *self.wanted == *self.state.settings_bytes() {
+            return None;
+        }
+        Some(Outgoing {
+            topic: Topic::Alerts,
+            route: Route::Partition(slot.partition),
+            kind: Kind::Settings,
+            key: Vec::new(),
+            value: self.wanted.to_vec(),
+            headers: Vec::new(),
+        })
+    }
+}

@@ -341,6 +341,10 @@ pub struct Tally {
     pub changes: [u64; ChangeKind::ALL.len()],
     /// Late events that reached correlate.
     pub late: u64,
+    /// Identities in the suppression cache now; collect only.
+    pub fingerprints: Option<u64>,
+    /// Alerts that fire and incidents that are open now; correlate only.
+    pub open: Option<(u64, u64)>,
     /// The append time of the input record behind each change that goes out with this output.
     pub change_causes: Vec<Timestamp>,
 }
@@ -354,6 +358,8 @@ pub enum Limit {
     DescriptionCut,
     /// A timestamp too far ahead became the arrival.
     TimeClamped,
+    /// A timestamp that says nothing (zero, negative, unreadable text) became the arrival.
+    TimeUnread,
     /// A fingerprint was evicted for room.
     FingerprintEvicted,
     /// A remembered `ok` was dropped for room.
@@ -364,10 +370,11 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
+        Self::TimeUnread,
         Self::FingerprintEvicted,
         Self::OkForgotten,
         Self::PairsCut,
@@ -380,6 +387,7 @@ impl Limit {
             Self::ValueCut => "value_cut",
             Self::DescriptionCut => "description_cut",
             Self::TimeClamped => "time_clamped",
+            Self::TimeUnread => "time_unread",
             Self::FingerprintEvicted => "fingerprint_evicted",
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
@@ -406,7 +414,10 @@ pub trait Stage: Send {
     fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowError>;
 
     /// All rows are back.
-    fn restored(&mut self);
+    ///
+    /// # Errors
+    /// When the rows do not fit each other; the partition must then stop.
+    fn restored(&mut self) -> Result<(), RowError>;
 
     /// Takes the next record.
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output);
@@ -419,5 +430,5 @@ pub trait Stage: Send {
 
     /// A record for this stage's own input that tells it by which settings to go, where those
     /// in force are not the wanted ones. Asked once, after `restored`.
-    fn opening(&mut self) -> Option<Outgoing>;
+    fn opening(&mut self, slot: Slot) -> Option<Outgoing>;
 }

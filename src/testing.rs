@@ -1,3 +1,9 @@
-//! What tests and benches share: it is in the library so that every test binary can use it.
+//! What tests and benches share: load, a real broker, scenarios, what every journal must do.
+//!
+//! It is in the library so that every test binary and bench can use it.
 
+pub mod bench;
+pub mod broker;
 pub mod conformance;
+pub mod drain;
+pub mod load;

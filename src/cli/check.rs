@@ -12,8 +12,8 @@ use crate::config::{self, Config, ConfigError};
 /// The config breaks a rule (as `EX_USAGE` of sysexits.h).
 const BROKEN: u8 = 64;
 
-/// Checks a config file, or the defaults and the environment where there is none.
-pub fn run(path: Option<&Path>) -> ExitCode {
+/// Checks a config file, or the defaults where there is none, with the environment on top.
+pub(super) fn run(path: Option<&Path>) -> ExitCode {
     let loaded = config::load(path);
     match report(path, &loaded, &mut io::stdout().lock(), &mut io::stderr().lock()) {
         Ok(code) => ExitCode::from(code),
@@ -22,11 +22,8 @@ pub fn run(path: Option<&Path>) -> ExitCode {
     }
 }
 
-/// What `run` says about a config: good news to `out`, problems and warnings to `err`.
-///
-/// # Errors
-/// When either cannot be written to.
-pub fn report(
+/// Good news to `out`, problems and warnings to `err`.
+fn report(
     path: Option<&Path>,
     loaded: &Result<Config, ConfigError>,
     out: &mut impl Write,

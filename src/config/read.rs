@@ -199,7 +199,12 @@ impl<'a> Node<'a> {
     }
 
     /// A duration within bounds, if the key is there.
-    pub(super) fn optional_span(&mut self, key: &'static str, min: Span, max: Span) -> Option<Span> {
+    pub(super) fn optional_span(
+        &mut self,
+        key: &'static str,
+        min: Span,
+        max: Span,
+    ) -> Option<Span> {
         let text = shown(&self.take(key)?.kind);
         match Span::parse(&text) {
             Ok(span) if span < min => {
@@ -257,7 +262,12 @@ impl<'a> Node<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        words: &[(&str, T)],
+    ) -> T {
         let Some(value) = self.take(key) else { return default };
         let text = shown(&value.kind);
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {

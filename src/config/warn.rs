@@ -67,7 +67,9 @@ fn patterns(config: &Config, found: &mut Vec<Problem>) {
         .collect();
     for (at, (number, pattern)) in enabled.iter().enumerate() {
         let path = |key: &str| format!("correlate.patterns[{number}]{key}");
-        if let Some(why) = never(&pattern.matchers, Of::Alert).or_else(|| wants_its_tag_empty(pattern)) {
+        if let Some(why) =
+            never(&pattern.matchers, Of::Alert).or_else(|| wants_its_tag_empty(pattern))
+        {
             warn(found, path(".match"), &shown(&pattern.matchers), &why);
         }
         if let Some((_, earlier)) = enabled[..at].iter().find(|(_, e)| covers(e, pattern)) {

@@ -118,6 +118,8 @@ macro_rules! id {
         impl $name {
             /// The lowest id of all.
             pub const MIN: Self = Self(Raw { start: 0, hash: 0 });
+            /// The highest id of all.
+            pub const MAX: Self = Self(Raw { start: u64::MAX, hash: u64::MAX });
 
             /// From the start and the identity it began with; `nth` tells apart what would
             /// otherwise be the same, and is 0 for the first.

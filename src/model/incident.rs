@@ -1,7 +1,7 @@
 //! What an incident remembers beside its alerts.
 
 use super::alert::Resolution;
-use super::id::IncidentId;
+use super::id::{AlertId, IncidentId};
 use super::status::Status;
 use super::tags::Tags;
 use super::time::Timestamp;
@@ -59,6 +59,6 @@ pub struct Incident {
     pub acknowledged: Option<Acknowledged>,
     /// The append time of the last `updated`.
     pub updated_at: Option<Timestamp>,
-    /// Whether an `updated` waits for its minute to pass.
-    pub update_waits: bool,
+    /// The alerts whose `updated` waits for its minute to pass; at most 50, the first ones.
+    pub updates: Vec<AlertId>,
 }

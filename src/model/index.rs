@@ -4,20 +4,43 @@
 //! cannot be iterated, the seed never shows in what a stage says, and a replay gives the same bytes.
 
 use std::borrow::Borrow;
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 
 /// A hash map without iteration: get, insert, remove, count.
 #[derive(Debug, Clone)]
 #[expect(clippy::disallowed_types, reason = "the one place where the order is hidden")]
-pub struct Index<K, V>(std::collections::HashMap<K, V>);
+pub struct Index<K, V, S = RandomState>(std::collections::HashMap<K, V, S>);
 
-impl<K, V> Default for Index<K, V> {
+/// For keys that are themselves a keyed hash: takes their last eight bytes as they are.
+pub type HashedIndex<V> = Index<u128, V, BuildHasherDefault<AsIs>>;
+
+/// Hashes a number by taking it as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        self.0 = u64::try_from(number & u128::from(u64::MAX)).unwrap_or_default();
+    }
+}
+
+impl<K, V, S: Default> Default for Index<K, V, S> {
     fn default() -> Self {
         Self(Default::default())
     }
 }
 
-impl<K: Hash + Eq, V> Index<K, V> {
+impl<K: Hash + Eq, V, S: BuildHasher> Index<K, V, S> {
     /// Sets the value of a key and hands back the one it had.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)

@@ -1,1 +1,124 @@
-//! To be written.
+//! What collect writes to `muster.alerts`: updates and touches. Version 1.
+
+use serde::{Deserialize, Serialize};
+
+use super::WireError;
+use super::event::{Reading, nested};
+use crate::model::event::Identity;
+use crate::model::update::{Seen, Touch};
+use crate::model::{Event, Span, Timestamp, Update};
+
+const VERSION: u8 = 1;
+
+#[derive(Serialize)]
+struct WritingUpdate<'a> {
+    v: u8,
+    shard: &'a str,
+    expire_after: i64,
+    repeats: u64,
+    seen: Option<(i64, i64)>,
+    #[serde(serialize_with = "nested")]
+    event: &'a Event,
+}
+
+#[derive(Deserialize)]
+struct ReadingUpdate {
+    v: u8,
+    shard: Box<str>,
+    expire_after: i64,
+    repeats: u64,
+    seen: Option<(i64, i64)>,
+    event: Reading,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireTouch {
+    v: u8,
+    source: Box<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Box<str>>,
+    repeats: u64,
+    seen: Option<(i64, i64)>,
+}
+
+/// The bytes of an update.
+#[must_use]
+pub fn encode(update: &Update) -> Vec<u8> {
+    let writing = WritingUpdate {
+        v: VERSION,
+        shard: &update.shard,
+        expire_after: update.expire_after.as_millis(),
+        repeats: update.seen.repeats,
+        seen: to_pair(&update.seen),
+        event: &update.event,
+    };
+    serde_json::to_vec(&writing).expect("an update has only text keys")
+}
+
+/// An update from its bytes.
+///
+/// # Errors
+/// Says what is not as an update has it.
+pub fn decode(bytes: &[u8]) -> Result<Update, WireError> {
+    let wire: ReadingUpdate = serde_json::from_slice(bytes)?;
+    version(wire.v)?;
+    Ok(Update {
+        shard: wire.shard,
+        expire_after: Span::from_millis(wire.expire_after),
+        seen: from_pair(wire.repeats, wire.seen),
+        event: wire.event.try_into()?,
+    })
+}
+
+/// The bytes of a touch.
+#[must_use]
+pub fn encode_touch(touch: &Touch) -> Vec<u8> {
+    let (host, check, key) = match &touch.identity {
+        Identity::Check { host, check, .. } => (Some(host.clone()), Some(check.clone()), None),
+        Identity::Key { key, .. } => (None, None, Some(key.clone())),
+    };
+    let wire = WireTouch {
+        v: VERSION,
+        source: touch.identity.source().into(),
+        host,
+        check,
+        key,
+        repeats: touch.seen.repeats,
+        seen: to_pair(&touch.seen),
+    };
+    serde_json::to_vec(&wire).expect("a touch has only text keys")
+}
+
+/// A touch from its bytes.
+///
+/// # Errors
+/// Says what is not as a touch has it.
+pub fn decode_touch(bytes: &[u8]) -> Result<Touch, WireError> {
+    let wire: WireTouch = serde_json::from_slice(bytes)?;
+    version(wire.v)?;
+    let (host, check, key) = (wire.host.as_deref(), wire.check.as_deref(), wire.key.as_deref());
+    Ok(Touch {
+        identity: Identity::new(&wire.source, host, check, key),
+        seen: from_pair(wire.repeats, wire.seen),
+    })
+}
+
+fn version(found: u8) -> Result<(), WireError> {
+    if found == VERSION {
+        return Ok(());
+    }
+    Err(WireError(format!("version {found} of an update is not known here; {VERSION} is")))
+}
+
+fn to_pair(seen: &Seen) -> Option<(i64, i64)> {
+    seen.newest.map(|(newest, until)| (newest.as_millis(), until.as_millis()))
+}
+
+fn from_pair(repeats: u64, pair: Option<(i64, i64)>) -> Seen {
+    let times = |(newest, until)| (Timestamp::from_millis(newest), Timestamp::from_millis(until));
+    Seen { repeats, newest: pair.map(times) }
+}

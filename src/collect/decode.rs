@@ -1,0 +1,556 @@
+//! Bytes to events in canonical form, within the limits.
+//!
+//! Stateless: the same bytes and arrival give the same events wherever they are decoded. A record
+//! holds one event, a list of them, or an `alerts` wrapper; a bad one among good ones is set aside
+//! alone. Nothing that comes in can make it panic.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::Limits;
+use super::scan::{self, Scan, Value};
+use crate::model::event::{Identity, Links, Report};
+use crate::model::{Event, TagValue, Tags, Timestamp};
+use crate::stage::{Limit, Reason};
+use crate::wire::event::parse_report;
+
+/// Numbers from here on are milliseconds, smaller ones seconds.
+const MILLIS_FROM: i64 = 100_000_000_000;
+
+/// What a record held.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Events in canonical form, in the record's order.
+    pub events: Vec<Event>,
+    /// What was set aside, in the record's order.
+    pub rejected: Vec<Rejected>,
+    /// How often each limit cut something short.
+    pub limited: [u64; Limit::ALL.len()],
+}
+
+/// A record, or an event in one, that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its place in the record's list; none where the whole record was set aside.
+    pub index: Option<usize>,
+    /// Why, of a closed set.
+    pub reason: Reason,
+    /// What was wrong, where, and what is expected.
+    pub message: String,
+    /// The original bytes of it.
+    pub bytes: Vec<u8>,
+}
+
+/// Decodes a record into owned events; for HTTP, where each request answers for itself.
+#[must_use]
+pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
+    let mut decoded = Decoded::default();
+    let mut limited = [0; Limit::ALL.len()];
+    each(bytes, Form::Published, arrival, limits, |found| match found {
+        Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
+        Err(rejected) => decoded.rejected.push(rejected),
+    });
+    decoded.limited = limited;
+    decoded
+}
+
+/// Hands over time, sender's id and identity of each readable event of a record, without making
+/// events of them; for whoever must know a record's time before it is taken in.
+pub fn peek(
+    bytes: &[u8],
+    arrival: Timestamp,
+    limits: &Limits,
+    mut sink: impl FnMut(Timestamp, Option<&str>, Identity),
+) {
+    each(bytes, Form::Published, arrival, limits, |found| {
+        if let Ok(parsed) = found {
+            sink(parsed.timestamp, parsed.id.as_deref(), parsed.identity());
+        }
+    });
+}
+
+/// Who wrote the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A publisher.
+    Published,
+    /// Muster itself, on the way to the owner of the identity; with the arrival in it.
+    Own,
+}
+
+/// Hands each event of a record over, still borrowed, or why it was set aside.
+pub(super) fn each<'a>(
+    bytes: &'a [u8],
+    form: Form,
+    arrival: Timestamp,
+    limits: &Limits,
+    mut sink: impl FnMut(Result<Parsed<'a>, Rejected>),
+) {
+    let whole = |failure: Failure| Rejected::new(None, failure, bytes);
+    let context = Context { form, arrival, limits };
+    if bytes.len() > limits.record_bytes {
+        let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
+        // The start of it tells who sent it; all of it would not fit where dead letters go.
+        let head = &bytes[..limits.record_bytes.min(4_096)];
+        return sink(Err(Rejected::new(None, Failure::new(Reason::TooLarge, message), head)));
+    }
+    match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => match context.one(bytes, None) {
+            Ok(Found::Event(parsed)) => sink(Ok(*parsed)),
+            Ok(Found::Wrapper { app_key, alerts }) => {
+                context.elements(alerts, app_key.as_ref(), &mut sink);
+            }
+            Err(failure) => sink(Err(whole(failure))),
+        },
+        Some(b'[') => context.elements(bytes, None, &mut sink),
+        Some(_) => sink(Err(whole(broken(bytes, limits, "not an object or a list")))),
+        None => sink(Err(whole(Failure::new(Reason::Empty, "no bytes at all")))),
+    }
+}
+
+/// An event that is fit to be one, borrowed from its payload.
+#[derive(Debug)]
+pub(super) struct Parsed<'a> {
+    pub(super) source: Cow<'a, str>,
+    pub(super) host: Cow<'a, str>,
+    pub(super) check: Cow<'a, str>,
+    pub(super) key: Option<Cow<'a, str>>,
+    pub(super) report: Report,
+    pub(super) timestamp: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    /// Sorted by name, each name once.
+    tags: Vec<(Cow<'a, str>, Value<'a>)>,
+    description: Cow<'a, str>,
+    links: NamedTexts<'a>,
+    id: Option<Cow<'a, str>>,
+    time_limit: Option<Limit>,
+}
+
+impl Parsed<'_> {
+    /// The keyed hash of its identity.
+    pub(super) fn identity_hash(&self, keys: (u64, u64)) -> u128 {
+        let parts = match &self.key {
+            Some(key) => ["key", &self.source, key, ""],
+            None => ["check", &self.source, &self.host, &self.check],
+        };
+        hash_parts(keys, &parts)
+    }
+
+    /// Its identity.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(&self.source, Some(&self.host), Some(&self.check), self.key.as_deref())
+    }
+
+    /// The keyed hash of what may not change unnoticed: tags, and host and check, which a sender
+    /// with a key of its own may change.
+    pub(super) fn digest(&self, keys: (u64, u64)) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
+        write(&mut hasher, &self.host);
+        write(&mut hasher, &self.check);
+        for (name, value) in &self.tags {
+            write(&mut hasher, name);
+            write_value(&mut hasher, value);
+        }
+        hasher.finish()
+    }
+
+    /// The event with values of its own, cut to the limits.
+    pub(super) fn to_event(&self, limits: &Limits, limited: &mut [u64; Limit::ALL.len()]) -> Event {
+        if let Some(limit) = self.time_limit {
+            limited[limit as usize] += 1;
+        }
+        let mut cut_value = |text: &str| cut(text, limits.value_bytes, Limit::ValueCut, limited);
+        let mut tags = Tags::default();
+        for (name, value) in &self.tags {
+            let value = match value {
+                Value::List(values) => {
+                    let texts = values.iter().filter_map(Value::text);
+                    TagValue::List(texts.map(|text| cut_value(&text)).collect())
+                }
+                scalar => match scalar.text() {
+                    Some(text) => TagValue::One(cut_value(&text)),
+                    None => continue,
+                },
+            };
+            tags.set(name, value);
+        }
+        let links: Links = self
+            .links
+            .iter()
+            .map(|(name, url)| {
+                (Box::from(name.as_ref()), cut(url, 2_048, Limit::ValueCut, limited))
+            })
+            .collect();
+        let mut own = |text: &str| cut(text, limits.value_bytes, Limit::ValueCut, limited);
+        let (source, host, check) = (own(&self.source), own(&self.host), own(&self.check));
+        let key = self.key.as_ref().map(|key| own(key));
+        let id = self.id.as_ref().map(|id| own(id));
+        let description =
+            cut(&self.description, limits.description_bytes, Limit::DescriptionCut, limited);
+        Event {
+            source,
+            host,
+            check,
+            key,
+            report: self.report,
+            timestamp: self.timestamp,
+            description,
+            tags,
+            links,
+            expires_at: self.expires_at,
+            id,
+        }
+    }
+}
+
+/// The keyed hash of an identity's parts.
+pub(super) fn hash_parts(keys: (u64, u64), parts: &[&str; 4]) -> u128 {
+    let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
+    for part in parts {
+        write(&mut hasher, part);
+    }
+    hasher.finish128().as_u128()
+}
+
+fn write(hasher: &mut SipHasher13, text: &str) {
+    hasher.write(text.as_bytes());
+    // 0xff is in no UTF-8 text, so no two lists of texts write the same bytes.
+    hasher.write_u8(0xff);
+}
+
+fn write_value(hasher: &mut SipHasher13, value: &Value<'_>) {
+    match value {
+        Value::Text(text) => write(hasher, text),
+        Value::List(values) => {
+            hasher.write_u8(0xfe);
+            for value in values {
+                write_value(hasher, value);
+            }
+            hasher.write_u8(0xfd);
+        }
+        other => write(hasher, &other.text().unwrap_or_default()),
+    }
+}
+
+fn cut(text: &str, max: usize, limit: Limit, limited: &mut [u64; Limit::ALL.len()]) -> Box<str> {
+    if text.len() <= max {
+        return text.into();
+    }
+    limited[limit as usize] += 1;
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text[..end].into()
+}
+
+/// Why something was set aside.
+#[derive(Debug)]
+struct Failure {
+    reason: Reason,
+    message: String,
+}
+
+impl Failure {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl Rejected {
+    fn new(index: Option<usize>, failure: Failure, bytes: &[u8]) -> Self {
+        let Failure { reason, mut message } = failure;
+        if let Some(index) = index {
+            message = format!("event {index} of the list: {message}");
+        }
+        Self { index, reason, message, bytes: bytes.to_vec() }
+    }
+}
+
+enum Found<'a> {
+    Event(Box<Parsed<'a>>),
+    Wrapper { app_key: Option<Cow<'a, str>>, alerts: &'a [u8] },
+}
+
+/// What all events of a record have in common.
+#[derive(Clone, Copy)]
+struct Context<'l> {
+    form: Form,
+    arrival: Timestamp,
+    limits: &'l Limits,
+}
+
+impl Context<'_> {
+    fn elements<'a>(
+        self,
+        bytes: &'a [u8],
+        app_key: Option<&Cow<'a, str>>,
+        sink: &mut impl FnMut(Result<Parsed<'a>, Rejected>),
+    ) {
+        let list = match scan::list(bytes) {
+            Ok(list) => list,
+            Err(error) => {
+                let failure = broken(bytes, self.limits, &error.to_string());
+                return sink(Err(Rejected::new(None, failure, bytes)));
+            }
+        };
+        for (index, raw) in list.into_iter().enumerate() {
+            let raw = raw.get().as_bytes();
+            let found = match self.one(raw, app_key) {
+                Ok(Found::Event(parsed)) => Ok(*parsed),
+                Ok(Found::Wrapper { .. }) => {
+                    let failure =
+                        Failure::new(Reason::NotAnEvent, "a list of alerts within a list");
+                    Err(Rejected::new(Some(index), failure, raw))
+                }
+                Err(failure) => Err(Rejected::new(Some(index), failure, raw)),
+            };
+            sink(found);
+        }
+    }
+
+    fn one<'a>(
+        self,
+        bytes: &'a [u8],
+        app_key: Option<&Cow<'a, str>>,
+    ) -> Result<Found<'a>, Failure> {
+        let mut scan = scan::object(bytes, self.limits.depth)
+            .map_err(|error| broken(bytes, self.limits, &error.to_string()))?;
+        if let Some(alerts) = scan.alerts.take() {
+            let app_key = scan.source.or(scan.app_key).and_then(|value| value.text());
+            return Ok(Found::Wrapper { app_key, alerts: alerts.get().as_bytes() });
+        }
+        self.parse(scan, app_key).map(|parsed| Found::Event(Box::new(parsed)))
+    }
+
+    fn parse<'a>(
+        self,
+        mut scan: Scan<'a>,
+        app_key: Option<&Cow<'a, str>>,
+    ) -> Result<Parsed<'a>, Failure> {
+        if scan.bad_tags {
+            return Err(Failure::new(Reason::BadField, "`tags` is not an object"));
+        }
+        let source = text("source", scan.source.take())?
+            .or(text("app_key", scan.app_key.take())?)
+            .or_else(|| app_key.cloned())
+            .ok_or_else(|| Failure::new(Reason::NoSource, "`source` is missing"))?;
+        let report = report(scan.status.take())?;
+        let arrival = match (self.form, scan.arrival.take()) {
+            // Arrival as Muster stored it on the way counts before the record's own.
+            (Form::Own, Some(Value::Int(millis))) => Timestamp::from_millis(millis),
+            (Form::Published, Some(value)) => {
+                scan.tags.push((Cow::Borrowed("arrival"), value));
+                self.arrival
+            }
+            _ => self.arrival,
+        };
+        let mut tags = flatten(std::mem::take(&mut scan.tags))?;
+        if tags.len() > self.limits.tags {
+            let message = format!("{} tags; at most {} are taken", tags.len(), self.limits.tags);
+            return Err(Failure::new(Reason::TooManyTags, message));
+        }
+        sort(&mut tags);
+        let named = text("primary_property", scan.primary_property.take())?;
+        let host = primary(text("host", scan.host.take())?, named.as_deref(), &tags)?;
+        let (timestamp, time_limit) = timestamp(scan.timestamp.as_ref(), arrival, self.limits)?;
+        let expires_at = match scan.expires_at.as_ref() {
+            None | Some(Value::Null) => None,
+            Some(value) => time("expires_at", value)?,
+        };
+        Ok(Parsed {
+            source,
+            host,
+            check: text("check", scan.check.take())?.unwrap_or_default(),
+            key: text("key", scan.key.take())?,
+            report,
+            timestamp,
+            expires_at,
+            tags,
+            description: text("description", scan.description.take())?.unwrap_or_default(),
+            links: links(scan.links.take())?,
+            id: text("id", scan.id.take())?,
+            time_limit,
+        })
+    }
+}
+
+/// Why bytes could not be read, told apart only once it matters.
+fn broken(bytes: &[u8], limits: &Limits, error: &str) -> Failure {
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Failure::new(Reason::NotUtf8, error.to_string());
+    }
+    let depth = scan::depth(bytes);
+    if depth > limits.depth {
+        let message = format!("nested {depth} deep; at most {} are taken", limits.depth);
+        return Failure::new(Reason::TooDeep, message);
+    }
+    if scan::is_json(bytes) {
+        let message = format!("{error}; expected an event, a list of events or {{\"alerts\":[…]}}");
+        return Failure::new(Reason::NotAnEvent, message);
+    }
+    Failure::new(Reason::NotJson, error)
+}
+
+/// A field that is one text; empty counts as absent.
+fn text<'a>(name: &str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Text(text)) => Ok(if text.trim().is_empty() { None } else { Some(text) }),
+        Some(value) => value.text().map(Some).ok_or_else(|| {
+            Failure::new(Reason::BadField, format!("`{name}` is not a text or a number"))
+        }),
+    }
+}
+
+fn report(value: Option<Value<'_>>) -> Result<Report, Failure> {
+    let word = text("status", value)?
+        .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
+    parse_report(word.trim()).ok_or_else(|| {
+        let word: String = word.chars().take(40).collect();
+        let message =
+            format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
+        Failure::new(Reason::BadStatus, message)
+    })
+}
+
+/// Fields of objects become tags of their own, `outer.inner`; null counts as absent.
+fn flatten<'a>(
+    tags: Vec<(Cow<'a, str>, Value<'a>)>,
+) -> Result<Vec<(Cow<'a, str>, Value<'a>)>, Failure> {
+    let plain = |value: &Value<'_>| match value {
+        Value::Null | Value::Map(_) => false,
+        Value::List(values) => values.iter().all(|value| value.text().is_some()),
+        _ => true,
+    };
+    if tags.iter().all(|(_, value)| plain(value)) {
+        return Ok(tags);
+    }
+    let mut flat = Vec::with_capacity(tags.len());
+    for (name, value) in tags {
+        match value {
+            Value::Null => {}
+            Value::Map(inner) => {
+                let inner = flatten(inner)?;
+                flat.extend(
+                    inner
+                        .into_iter()
+                        .map(|(inner, value)| (Cow::Owned(format!("{name}.{inner}")), value)),
+                );
+            }
+            value if plain(&value) => flat.push((name, value)),
+            _ => {
+                let message = format!("the list `{name}` holds lists or objects");
+                return Err(Failure::new(Reason::BadField, message));
+            }
+        }
+    }
+    Ok(flat)
+}
+
+/// By name; of two values of one name the later one counts.
+fn sort(tags: &mut Vec<(Cow<'_, str>, Value<'_>)>) {
+    if tags.is_sorted_by(|a, b| a.0 < b.0) {
+        return;
+    }
+    tags.sort_by(|a, b| a.0.cmp(&b.0));
+    tags.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            std::mem::swap(later, kept);
+        }
+        same
+    });
+}
+
+/// What the event is about: `host`, else the first of the usual names, else the tag that
+/// `primary_property` names.
+fn primary<'a>(
+    host: Option<Cow<'a, str>>,
+    named: Option<&str>,
+    tags: &[(Cow<'a, str>, Value<'a>)],
+) -> Result<Cow<'a, str>, Failure> {
+    if let Some(host) = host {
+        return Ok(host);
+    }
+    let usual = ["service", "application", "device"];
+    for name in usual.into_iter().chain(named) {
+        let tag = tags.binary_search_by(|(tag, _)| tag.as_ref().cmp(name));
+        if let Some(text) = tag.ok().and_then(|at| tags[at].1.text())
+            && !text.trim().is_empty()
+        {
+            return Ok(text);
+        }
+    }
+    let message = "neither `host`, `service`, `application`, `device` nor what \
+                   `primary_property` names is there";
+    Err(Failure::new(Reason::NoPrimary, message))
+}
+
+/// The event's time, and the limit that changed it.
+fn timestamp(
+    value: Option<&Value<'_>>,
+    arrival: Timestamp,
+    limits: &Limits,
+) -> Result<(Timestamp, Option<Limit>), Failure> {
+    let Some(value) = value.filter(|value| **value != Value::Null) else {
+        return Ok((arrival, None));
+    };
+    match time("timestamp", value)? {
+        Some(time) if time > arrival + limits.ahead => Ok((arrival, Some(Limit::TimeClamped))),
+        Some(time) => Ok((time, None)),
+        // Zero, a negative number and unreadable text are what senders write for "none".
+        None => Ok((arrival, Some(Limit::TimeUnread))),
+    }
+}
+
+/// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
+fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
+    let from_number = |number: i64| match number {
+        ..=0 => None,
+        1..MILLIS_FROM => Some(Timestamp::from_millis(number * 1_000)),
+        _ => Some(Timestamp::from_millis(number)),
+    };
+    match value {
+        Value::Int(number) => Ok(from_number(*number)),
+        Value::Uint(_) => Ok(Some(Timestamp::MAX)),
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float saturates; it is clamped later"
+        )]
+        Value::Float(number) if *number < 100_000_000_000.0 => {
+            Ok((*number > 0.0).then(|| Timestamp::from_millis((number * 1_000.0) as i64)))
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a float saturates; it is clamped later"
+        )]
+        Value::Float(number) => Ok(from_number(*number as i64)),
+        Value::Text(text) => Ok(match text.trim().parse::<i64>() {
+            Ok(number) => from_number(number),
+            Err(_) => text
+                .trim()
+                .parse::<jiff::Timestamp>()
+                .ok()
+                .map(|time| Timestamp::from_millis(time.as_millisecond()))
+                .filter(|time| time.as_millis() > 0),
+        }),
+        _ => {
+            let message = format!("`{name}` is not a number or a text");
+            Err(Failure::new(Reason::BadTime, message))
+        }
+    }
+}
+
+type NamedTexts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn links(value: Option<Value<'_>>) -> Result<NamedTexts<'_>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Map(links)) => Ok(links
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.text()?)))
+            .filter(|(_, url)| !url.is_empty())
+            .collect()),
+        Some(_) => Err(Failure::new(Reason::BadField, "`links` is not an object")),
+    }
+}

@@ -1,0 +1,268 @@
+//! What an update means for the alert of its identity: rules 1 to 5.
+//!
+//! The newest event decides; at equal times the worse status, then the greater content. Which
+//! incident a new alert belongs to is `join`'s work.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::state::State;
+use super::touched::Touched;
+use super::{join, lifecycle};
+use crate::model::event::{Links, Report};
+use crate::model::update::Touch;
+use crate::model::{
+    Alert, AlertId, Event, Identity, Resolution, Status, Tags, Timestamp, Update, Why,
+};
+
+/// Whether an update was in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrived {
+    InTime,
+    Late,
+}
+
+/// Takes an update.
+pub(super) fn update(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    update: Update,
+) -> Arrived {
+    let identity = update.event.identity();
+    let Report::Status(status) = update.event.report else {
+        return acknowledge(state, touched, &identity, &update.event);
+    };
+    let Some(id) = state.current(&identity).map(|alert| alert.id) else {
+        return first(state, touched, now, identity, status, update);
+    };
+    state.change_alert(id, |alert| saw(alert, update.seen.newest, update.seen.repeats + 1));
+    let at = update.event.timestamp;
+    if state.alert(id).is_some_and(|alert| alert.is_firing() && alert.alive_until < at) {
+        lifecycle::expire(state, touched, id);
+    }
+    let alert = state.alert(id).expect("an expired alert is kept with its incident");
+    if !is_newer(&update.event, status, alert) {
+        return Arrived::Late;
+    }
+    match (status, alert.resolved) {
+        (Status::Ok, Some(_)) => {
+            // Nothing is wrong, as before; only an older problem that comes later is older still.
+            state.change_alert(id, |alert| alert.newest = at);
+        }
+        (Status::Ok, None) => resolve(state, touched, now, id, update),
+        (_, None) => follow(state, touched, now, id, status, update),
+        (_, Some((ended_at, Resolution::AllOk)))
+            if at.since(ended_at) <= state.settings().reopen_window =>
+        {
+            reopen(state, touched, now, id, status, update);
+        }
+        (_, Some(_)) => begin(state, touched, now, identity, status, update),
+    }
+    Arrived::InTime
+}
+
+/// Takes the last word on an identity that collect forgot.
+pub(super) fn touch(state: &mut State, now: Timestamp, touch: &Touch) {
+    let Some(alert) = state.current(&touch.identity) else { return };
+    let (id, firing) = (alert.id, alert.is_firing());
+    state.change_alert(id, |alert| {
+        saw(alert, touch.seen.newest, touch.seen.repeats);
+        if firing {
+            alert.appended_at = now;
+        }
+    });
+}
+
+/// Counts events, and moves on the time of the newest that was only seen by collect.
+fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
+    alert.events += events;
+    if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
+        alert.newest = newest;
+        if alert.is_firing() {
+            alert.alive_until = alive_until;
+        }
+    }
+}
+
+/// An event of an identity that has no alert.
+fn first(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    identity: Identity,
+    status: Status,
+    update: Update,
+) -> Arrived {
+    let at = update.event.timestamp;
+    if status == Status::Ok {
+        state.remember_ok(identity, at);
+        return Arrived::InTime;
+    }
+    if state.ok(&identity).is_some_and(|ok| at < ok.at) {
+        return Arrived::Late;
+    }
+    state.forget_ok(&identity);
+    begin(state, touched, now, identity, status, update);
+    Arrived::InTime
+}
+
+fn begin(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    identity: Identity,
+    status: Status,
+    update: Update,
+) {
+    let alive_until = update.alive_until();
+    let Update { shard, seen, event, .. } = update;
+    let started_at = event.timestamp;
+    let id = (0..)
+        .map(|nth| AlertId::derive(started_at, &identity, nth))
+        .find(|id| state.alert(*id).is_none())
+        .expect("an alert holds only finitely many ids");
+    let alert = Alert {
+        id,
+        identity,
+        shard,
+        // `join` sets it.
+        incident: crate::model::IncidentId::MIN,
+        host: event.host,
+        check: event.check,
+        status,
+        description: event.description,
+        tags: event.tags,
+        links: event.links,
+        started_at,
+        changed_at: started_at,
+        newest: started_at,
+        alive_until,
+        appended_at: now,
+        events: 1 + seen.repeats,
+        acknowledged: false,
+        resolved: None,
+        why: Why::default(),
+    };
+    join::place(state, touched, now, alert);
+}
+
+fn resolve(state: &mut State, touched: &mut Touched, now: Timestamp, id: AlertId, update: Update) {
+    let at = update.event.timestamp;
+    lifecycle::end(state, touched, id, (at, Resolution::AllOk), |alert| {
+        alert.status = Status::Ok;
+        alert.changed_at = at;
+        alert.newest = at;
+        alert.appended_at = now;
+        take_content(alert, update.event);
+    });
+}
+
+/// The alert fires on, with what the newest event says.
+fn follow(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    id: AlertId,
+    status: Status,
+    update: Update,
+) {
+    let alert = state.alert(id).expect("the caller looked it up");
+    let event = &update.event;
+    let tags_differ =
+        alert.tags != event.tags || alert.host != event.host || alert.check != event.check;
+    let differs = tags_differ || alert.status != status;
+    // Description and links alone are volatile: a refresh brings them along in silence.
+    if differs {
+        touched.alert(state, alert.incident, id, event.timestamp).updated = true;
+    }
+    let alive_until = update.alive_until();
+    state.change_alert(id, |alert| {
+        alert.status = status;
+        alert.newest = update.event.timestamp;
+        alert.alive_until = alive_until;
+        alert.appended_at = now;
+        if differs {
+            alert.changed_at = update.event.timestamp;
+        }
+        take_content(alert, update.event);
+    });
+}
+
+fn reopen(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    id: AlertId,
+    status: Status,
+    update: Update,
+) {
+    let at = update.event.timestamp;
+    let alive_until = update.alive_until();
+    lifecycle::reopen(state, touched, id, at, |alert| {
+        alert.status = status;
+        alert.changed_at = at;
+        alert.newest = at;
+        alert.alive_until = alive_until;
+        alert.appended_at = now;
+        take_content(alert, update.event);
+    });
+}
+
+fn acknowledge(
+    state: &mut State,
+    touched: &mut Touched,
+    identity: &Identity,
+    event: &Event,
+) -> Arrived {
+    let Some(alert) = state.current(identity).filter(|alert| alert.is_firing()) else {
+        return Arrived::Late;
+    };
+    if !alert.acknowledged {
+        let (id, incident) = (alert.id, alert.incident);
+        touched.alert(state, incident, id, event.timestamp).acknowledged = true;
+        state.change_alert(id, |alert| alert.acknowledged = true);
+        lifecycle::acknowledge(state, incident, &event.source, event.timestamp);
+    }
+    Arrived::InTime
+}
+
+fn take_content(alert: &mut Alert, event: Event) {
+    alert.host = event.host;
+    alert.check = event.check;
+    alert.description = event.description;
+    alert.tags = event.tags;
+    alert.links = event.links;
+}
+
+/// Rule 1: by time, then by status, then by content, so that the order of arrival does not matter.
+fn is_newer(event: &Event, status: Status, alert: &Alert) -> bool {
+    let known = (alert.newest, alert.status);
+    let new = (event.timestamp, status);
+    if new != known {
+        // An expired alert keeps its last status; whatever is newer than it decides.
+        return new > known;
+    }
+    content(&event.host, &event.check, &event.description, &event.tags, &event.links)
+        > content(&alert.host, &alert.check, &alert.description, &alert.tags, &alert.links)
+}
+
+/// A number that stands for content, the same everywhere.
+fn content(host: &str, check: &str, description: &str, tags: &Tags, links: &Links) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0x636f_6e74, 0x656e_7421);
+    let mut write = |text: &str| {
+        hasher.write(text.as_bytes());
+        hasher.write_u8(0xff);
+    };
+    [host, check, description].into_iter().for_each(&mut write);
+    for (name, value) in tags.iter() {
+        write(name);
+        value.values().for_each(&mut write);
+    }
+    for (name, url) in links {
+        write(name);
+        write(url);
+    }
+    hasher.finish()
+}

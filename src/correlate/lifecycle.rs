@@ -1,0 +1,152 @@
+//! Opens, fills, ends, reopens and forgets: straight work on what others have decided.
+//!
+//! An incident is resolved exactly while none of its alerts fires.
+
+use super::state::State;
+use super::touched::Touched;
+use crate::model::incident::Acknowledged;
+use crate::model::{Alert, AlertId, Incident, IncidentId, Pair, Resolution, Timestamp};
+
+/// Opens an incident with its first alert.
+pub(super) fn open(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    continues: Option<IncidentId>,
+    pairs: Vec<Pair>,
+    mut alert: Alert,
+) {
+    let start = alert.started_at;
+    let id = (0..)
+        .map(|nth| IncidentId::derive(start, &alert.identity, nth))
+        .find(|id| state.incident(*id).is_none())
+        .expect("there are only finitely many incidents");
+    if let Some(full) = continues {
+        touched.incident(state, full, start).continued = true;
+        state.change_incident(full, |incident| incident.continued_by = Some(id));
+    }
+    let touch = touched.alert(state, id, alert.id, start);
+    touch.joined.push(alert.id);
+    state.add_incident(Incident {
+        id,
+        revision: 0,
+        shard: alert.shard.clone(),
+        first: start,
+        latest: start,
+        opened_at: now,
+        changed_at: start,
+        resolved: None,
+        severity: alert.status,
+        pairs,
+        tags: alert.tags.clone(),
+        continues,
+        continued_by: None,
+        acknowledged: None,
+        updated_at: None,
+        updates: Vec::new(),
+    });
+    alert.incident = id;
+    state.add_alert(alert);
+}
+
+/// Adds an alert to an incident, which keeps only the pairs that the alert shares.
+pub(super) fn join(
+    state: &mut State,
+    touched: &mut Touched,
+    id: IncidentId,
+    pairs: &[Pair],
+    mut alert: Alert,
+) {
+    let start = alert.started_at;
+    touched.alert(state, id, alert.id, start).joined.push(alert.id);
+    state.change_incident(id, |incident| {
+        incident.pairs.retain(|pair| pairs.contains(pair));
+        incident.tags.keep_shared(&alert.tags);
+        incident.latest = incident.latest.max(start);
+        incident.resolved = None;
+    });
+    alert.incident = id;
+    state.add_alert(alert);
+}
+
+/// Ends an alert, and its incident where no other alert of it fires.
+pub(super) fn end(
+    state: &mut State,
+    touched: &mut Touched,
+    id: AlertId,
+    resolved: (Timestamp, Resolution),
+    change: impl FnOnce(&mut Alert),
+) {
+    let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
+    touched.alert(state, incident, id, resolved.0);
+    state.change_alert(id, |alert| {
+        alert.resolved = Some(resolved);
+        alert.acknowledged = false;
+        change(alert);
+    });
+    if state.incident(incident).is_some_and(|held| held.firing.is_empty()) {
+        state.change_incident(incident, |incident| {
+            incident.resolved = Some(resolved);
+            incident.acknowledged = None;
+        });
+    }
+}
+
+/// Ends an alert that was silent for too long, as of when its last word lost its force.
+pub(super) fn expire(state: &mut State, touched: &mut Touched, id: AlertId) {
+    let Some(alert) = state.alert(id).filter(|alert| alert.is_firing()) else { return };
+    let at = alert.alive_until;
+    end(state, touched, id, (at, Resolution::Expired), |alert| alert.changed_at = at);
+}
+
+/// Ends the alerts of an incident that were over before `start`, by event time.
+pub(super) fn expire_before(
+    state: &mut State,
+    touched: &mut Touched,
+    incident: IncidentId,
+    start: Timestamp,
+) {
+    while let Some(held) = state.incident(incident) {
+        match held.firing.first() {
+            Some((alive_until, alert)) if *alive_until < start => {
+                let alert = *alert;
+                expire(state, touched, alert);
+            }
+            _ => break,
+        }
+    }
+}
+
+/// Lets an alert fire again, and with it its incident.
+pub(super) fn reopen(
+    state: &mut State,
+    touched: &mut Touched,
+    id: AlertId,
+    at: Timestamp,
+    change: impl FnOnce(&mut Alert),
+) {
+    let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
+    touched.alert(state, incident, id, at);
+    state.change_incident(incident, |incident| incident.resolved = None);
+    state.change_alert(id, |alert| {
+        alert.resolved = None;
+        change(alert);
+    });
+}
+
+/// Notes who acknowledged an incident; the first one stands.
+pub(super) fn acknowledge(state: &mut State, id: IncidentId, by: &str, at: Timestamp) {
+    state.change_incident(id, |incident| {
+        incident.acknowledged.get_or_insert_with(|| Acknowledged { by: by.into(), at });
+    });
+}
+
+/// Forgets what nothing can refer to any more, by log time.
+pub(super) fn forget(state: &mut State, now: Timestamp) {
+    while let Some(id) = state.stale_incident(now) {
+        state.remove_incident(id);
+    }
+    while let Some(identity) = state.stale_ok(now) {
+        state.forget_ok(&identity);
+    }
+}

@@ -1,0 +1,60 @@
+//! The pairs of an alert: each pattern that applies to it, with the values of its tags.
+//!
+//! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
+
+use crate::model::matcher::Labels;
+use crate::model::{Alert, CorrelateSettings, Pair, Pattern};
+
+/// How many pairs one pattern gives an alert at most.
+const PAIRS_MAX: usize = 32;
+
+/// The pairs of an alert by pattern, in file order; patterns without any are left out. The second
+/// value is how many pairs were left out for the limit.
+pub(super) fn of<'s>(
+    settings: &'s CorrelateSettings,
+    alert: &Alert,
+) -> (Vec<(&'s Pattern, Vec<Pair>)>, u64) {
+    let mut all = Vec::new();
+    let mut cut = 0;
+    for pattern in &settings.patterns {
+        if !pattern.matchers.matches(alert) {
+            continue;
+        }
+        let (pairs, left_out) = under(pattern, alert);
+        cut += left_out;
+        if !pairs.is_empty() {
+            all.push((pattern, pairs));
+        }
+    }
+    (all, cut)
+}
+
+fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
+    let source = (!pattern.cross_source).then(|| Box::from(alert.identity.source()));
+    let mut pairs = vec![Pair {
+        pattern: pattern.name.clone(),
+        by: Vec::with_capacity(pattern.by.len()),
+        source,
+    }];
+    let mut cut = 0;
+    for tag in &pattern.by {
+        let mut values: Vec<&str> =
+            alert.values(tag).iter().filter(|value| !value.is_empty()).collect();
+        values.sort_unstable();
+        values.dedup();
+        let mut longer = Vec::with_capacity(pairs.len() * values.len());
+        for pair in &pairs {
+            for value in &values {
+                if longer.len() == PAIRS_MAX {
+                    cut += 1;
+                    continue;
+                }
+                let mut by = pair.by.clone();
+                by.push((tag.clone(), Box::from(*value)));
+                longer.push(Pair { by, ..pair.clone() });
+            }
+        }
+        pairs = longer;
+    }
+    (pairs, cut)
+}

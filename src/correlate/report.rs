@@ -1,0 +1,181 @@
+//! Tells what became of an incident: the kinds of a change, and the incident as it is.
+//!
+//! Kinds are the difference between before and after the record. `updated` alone is told at most
+//! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
+
+use super::state::{Held, State};
+use super::touched::Touch;
+use crate::model::change::{Counts, Member, NAMES_MAX};
+use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
+
+/// How many alerts an `updated` that waits names.
+const WAITING_MAX: usize = 50;
+
+/// The longest name in a title, in characters.
+const TITLE_NAME_MAX: usize = 80;
+
+/// The next revision of an incident, where there is something to tell.
+pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<Change> {
+    let held = state.incident(id)?;
+    let now = state.now();
+    let mut kinds = kinds(held, &touch);
+    let early = held.row.updated_at.is_some_and(|last| now < last + Span::MINUTE);
+    if kinds.is_empty() {
+        if !touch.updated && !touch.overdue {
+            return None;
+        }
+        if early {
+            state.change_incident(id, |incident| wait(incident, &touch.concerned));
+            return None;
+        }
+        kinds.push(ChangeKind::Updated);
+    }
+    let only_updated = kinds == [ChangeKind::Updated];
+    let severity = held.row.severity.max(held.status());
+    let mut concerned = touch.concerned;
+    for waiting in &held.row.updates {
+        if !concerned.contains(waiting) {
+            concerned.push(*waiting);
+        }
+    }
+    state.change_incident(id, |incident| {
+        incident.revision += 1;
+        incident.changed_at = touch.at;
+        incident.severity = severity;
+        incident.updates.clear();
+        if only_updated {
+            incident.updated_at = Some(now);
+        }
+    });
+    Some(Change { kinds, joined: touch.joined, ..show(state, id, &concerned)? })
+}
+
+/// An incident with all its alerts, and no kinds: it as it is.
+pub(super) fn whole(state: &State, id: IncidentId) -> Change {
+    let held = state.incident(id).expect("the caller has the id from the state");
+    let members: Vec<AlertId> = held.members.iter().copied().collect();
+    show(state, id, &members).expect("the caller has the id from the state")
+}
+
+fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
+    let open = held.row.resolved.is_none();
+    let Some(before) = touch.before else {
+        // Opened and over within one record cannot be: what opens it fires.
+        return vec![ChangeKind::Opened];
+    };
+    let status = held.status();
+    let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
+    let eased = held.firing.len() < before.firing || status < before.status;
+    let worsened = before.open && status > before.status;
+    [
+        (ChangeKind::Reopened, open && !before.open),
+        (ChangeKind::Grew, open && grew),
+        (ChangeKind::Worsened, open && worsened),
+        (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
+        (ChangeKind::Acknowledged, touch.acknowledged),
+        (ChangeKind::Continued, touch.continued),
+        (ChangeKind::Resolved, !open && before.open),
+    ]
+    .into_iter()
+    .filter_map(|(kind, happened)| happened.then_some(kind))
+    .collect()
+}
+
+fn wait(incident: &mut Incident, concerned: &[AlertId]) {
+    for alert in concerned {
+        if incident.updates.len() < WAITING_MAX && !incident.updates.contains(alert) {
+            incident.updates.push(*alert);
+        }
+    }
+}
+
+fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> {
+    let held = state.incident(id)?;
+    let row = &held.row;
+    let alerts = concerned.iter().filter_map(|id| state.alert(*id)).map(member).collect();
+    let mut tags = row.tags.clone();
+    for (tag, value) in row.pairs.iter().flat_map(|pair| &pair.by) {
+        if !matches!(tag.as_ref(), "source" | "host" | "check") && tags.get(tag).is_none() {
+            tags.set(tag, crate::model::TagValue::One(value.clone()));
+        }
+    }
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Some(Change {
+        id,
+        revision: row.revision,
+        kinds: Vec::new(),
+        at: state.now(),
+        shard: row.shard.clone(),
+        status: held.status(),
+        severity: row.severity,
+        title: title(held),
+        started_at: row.first,
+        changed_at: row.changed_at,
+        resolved: row.resolved,
+        pair: row.pairs.first().cloned(),
+        counts: Counts {
+            firing: count(held.firing.len()),
+            total: count(held.members.len()),
+            events: held.events,
+            hosts: count(held.hosts.len()),
+            checks: count(held.checks.len()),
+        },
+        hosts: held.hosts.iter().take(NAMES_MAX).cloned().collect(),
+        checks: held.checks.iter().take(NAMES_MAX).cloned().collect(),
+        sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
+        tags,
+        acknowledged: row.acknowledged.clone(),
+        continues: row.continues,
+        continued_by: row.continued_by,
+        joined: Vec::new(),
+        alerts,
+    })
+}
+
+fn member(alert: &Alert) -> Member {
+    Member {
+        id: alert.id,
+        source: alert.identity.source().into(),
+        host: alert.host.clone(),
+        check: alert.check.clone(),
+        status: alert.status,
+        firing: alert.is_firing(),
+        description: alert.description.clone(),
+        tags: alert.tags.clone(),
+        links: alert.links.clone(),
+        started_at: alert.started_at,
+        changed_at: alert.changed_at,
+        why: alert.why.clone(),
+    }
+}
+
+/// Rule 16: what they share, what varies, how bad: "web: 12 hosts · disk / · critical".
+fn title(held: &Held) -> String {
+    let status = held.status().as_str();
+    let shared = held.row.pairs.first().filter(|_| held.members.len() > 1);
+    let fixed = |tag: &str| shared.is_some_and(|pair| pair.by.iter().any(|(by, _)| **by == *tag));
+    let mut varying = Vec::new();
+    if !fixed("host") {
+        varying.extend(names(&held.hosts, "hosts"));
+    }
+    if !fixed("check") {
+        varying.extend(names(&held.checks, "checks"));
+    }
+    varying.push(status.to_owned());
+    let varying = varying.join(" · ");
+    let Some(pair) = shared else { return varying };
+    let values: Vec<String> = pair.by.iter().map(|(_, value)| short(value)).collect();
+    format!("{}: {varying}", values.join(", "))
+}
+
+fn names(names: &std::collections::BTreeSet<Box<str>>, word: &str) -> Option<String> {
+    match names.len() {
+        0 => None,
+        1 => names.first().map(|name| short(name)),
+        many => Some(format!("{many} {word}")),
+    }
+}
+
+fn short(name: &str) -> String {
+    name.chars().take(TITLE_NAME_MAX).collect()
+}

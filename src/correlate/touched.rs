@@ -1,0 +1,88 @@
+//! What one record did to incidents, gathered so that each has at most one revision a record.
+//!
+//! An incident's state before the record is kept when it is first touched; `report` compares it
+//! with the state after, so that what is told is the net effect, wherever commits fall.
+
+use std::collections::BTreeMap;
+
+use super::state::State;
+use crate::model::{AlertId, IncidentId, Status, Timestamp};
+
+/// An incident as it was before the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Before {
+    pub(super) open: bool,
+    pub(super) status: Status,
+    pub(super) firing: usize,
+}
+
+/// What happened to one incident.
+#[derive(Debug, Default)]
+pub(super) struct Touch {
+    /// None where the record opened it.
+    pub(super) before: Option<Before>,
+    /// The event time of what happened last.
+    pub(super) at: Timestamp,
+    pub(super) joined: Vec<AlertId>,
+    /// Alerts that changed, in order, each once.
+    pub(super) concerned: Vec<AlertId>,
+    /// An alert's tags, text or own status changed.
+    pub(super) updated: bool,
+    /// An `updated` that waited is due.
+    pub(super) overdue: bool,
+    pub(super) acknowledged: bool,
+    pub(super) continued: bool,
+}
+
+/// What one record did.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    order: Vec<IncidentId>,
+    by_id: BTreeMap<IncidentId, Touch>,
+}
+
+impl Touched {
+    /// The touch of an incident. Must be asked for before the incident is changed.
+    pub(super) fn incident(&mut self, state: &State, id: IncidentId, at: Timestamp) -> &mut Touch {
+        let order = &mut self.order;
+        let touch = self.by_id.entry(id).or_insert_with(|| {
+            order.push(id);
+            let before = state.incident(id).map(|held| Before {
+                open: held.row.resolved.is_none(),
+                status: held.status(),
+                firing: held.firing.len(),
+            });
+            Touch { before, at, ..Touch::default() }
+        });
+        touch.at = touch.at.max(at);
+        touch
+    }
+
+    /// An incident one of whose alerts changes.
+    pub(super) fn alert(
+        &mut self,
+        state: &State,
+        incident: IncidentId,
+        alert: AlertId,
+        at: Timestamp,
+    ) -> &mut Touch {
+        let touch = self.incident(state, incident, at);
+        if !touch.concerned.contains(&alert) {
+            touch.concerned.push(alert);
+        }
+        touch
+    }
+
+    /// The `updated` of an incident has waited for its minute.
+    pub(super) fn overdue(&mut self, state: &State, id: IncidentId) {
+        if let Some(held) = state.incident(id) {
+            let changed_at = held.row.changed_at;
+            self.incident(state, id, changed_at).overdue = true;
+        }
+    }
+
+    /// Each incident once, in the order in which they were first touched.
+    pub(super) fn into_order(mut self) -> impl Iterator<Item = (IncidentId, Touch)> {
+        self.order.into_iter().filter_map(move |id| Some((id, self.by_id.remove(&id)?)))
+    }
+}
