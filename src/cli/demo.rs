@@ -163,7 +163,9 @@ impl Score {
             self.alerts += change.joined.len() as u64;
             for kind in change.kinds {
                 match kind {
-                    ChangeKind::Opened => (self.incidents, self.open) = (self.incidents + 1, self.open + 1),
+                    ChangeKind::Opened => {
+                        (self.incidents, self.open) = (self.incidents + 1, self.open + 1)
+                    }
                     ChangeKind::Reopened => self.open += 1,
                     ChangeKind::Resolved => self.open -= 1,
                     _ => {}

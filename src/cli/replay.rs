@@ -119,7 +119,10 @@ fn print(summary: Summary, watch: Stopwatch) {
     println!("alerts       {alerts:>12}");
     println!("incidents    {incidents:>12}");
     println!("changes      {changes:>12}");
-    println!("compression  {:>11.2} %   events that made no incident of their own", summary.compression());
+    println!(
+        "compression  {:>11.2} %   events that made no incident of their own",
+        summary.compression()
+    );
 }
 
 fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
@@ -139,9 +142,8 @@ fn progress(length: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template(
-        "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-    );
+    let style =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left");
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

@@ -193,11 +193,7 @@ struct Starting<'r> {
 }
 
 impl Starting<'_> {
-    fn all(
-        &self,
-        stages: &[StageName],
-        order: &mut Order,
-    ) -> Result<Option<SocketAddr>, Failure> {
+    fn all(&self, stages: &[StageName], order: &mut Order) -> Result<Option<SocketAddr>, Failure> {
         let has = |stage| stages.contains(&stage);
         let intakes = has(StageName::Api);
         // Stopped in this order, so that what was taken in goes all the way; started from the end,
@@ -441,10 +437,8 @@ impl Starting<'_> {
                 let appender = self.journal(|journal| journal.appender())?;
                 let clock = Arc::clone(&self.parts.clock);
                 let feed = kafka::sources(&from, &topics, appender, clock);
-                sources.push(Source {
-                    feed: feed.map_err(Failure::other)?,
-                    topics: topics.clone(),
-                });
+                sources
+                    .push(Source { feed: feed.map_err(Failure::other)?, topics: topics.clone() });
             }
         }
         Ok(sources)
@@ -482,7 +476,11 @@ impl Starting<'_> {
             drop(busy);
         };
         // The thread is not joined: `Order` waits for what it holds, with a deadline.
-        std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(Failure::other)
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map(drop)
+            .map_err(Failure::other)
     }
 }
 

@@ -101,9 +101,9 @@ struct Entry {
 
 impl Entry {
     fn reads(&self, topic: &SourceTopic) -> bool {
-        self.topic.as_ref().is_some_and(|own| {
-            own.topic == topic.topic && own.brokers == topic.brokers
-        })
+        self.topic
+            .as_ref()
+            .is_some_and(|own| own.topic == topic.topic && own.brokers == topic.brokers)
     }
 }
 

@@ -46,8 +46,7 @@ impl Correlate {
 }
 
 pub(super) fn read(mut node: Node<'_>) -> Correlate {
-    let reopen_window =
-        node.span("reopen_window", Span::from_secs(1_800), Span::ZERO, WINDOW_MAX);
+    let reopen_window = node.span("reopen_window", Span::from_secs(1_800), Span::ZERO, WINDOW_MAX);
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
         None => vec![general("cluster"), general("host")],

@@ -71,13 +71,13 @@ impl<'a> Node<'a> {
     }
 
     /// A table; empty where there is none.
-    pub(super) fn table(&mut self, key: &'static str) -> Node<'a> {
+    pub(super) fn table(&mut self, key: &'static str) -> Self {
         let values = self.optional_table(key).map(|node| node.values).unwrap_or_default();
         Node { path: self.path(key), values, known: Vec::new(), report: self.report }
     }
 
     /// A table, if there is one; a key without a value counts as an empty table.
-    pub(super) fn optional_table(&mut self, key: &'static str) -> Option<Node<'a>> {
+    pub(super) fn optional_table(&mut self, key: &'static str) -> Option<Self> {
         let path = self.path(key);
         let value = self.take_raw(key)?;
         let values = match value.kind {
@@ -92,7 +92,7 @@ impl<'a> Node<'a> {
     }
 
     /// A list of tables, if the key is there.
-    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Node<'a>>> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Option<Vec<Self>> {
         let path = self.path(key);
         let items = match self.take(key)?.kind {
             ValueKind::Array(items) => items,
@@ -126,7 +126,7 @@ impl<'a> Node<'a> {
         let value = self.take(key)?;
         match value.kind {
             ValueKind::String(text) if text.trim().is_empty() => {
-                self.broken(key, Some(&text), "is empty; write a text or leave the key out");
+                self.broken(key, None, "is empty; write a text or leave the key out");
                 None
             }
             ValueKind::String(text) => Some(text),
@@ -199,7 +199,12 @@ impl<'a> Node<'a> {
     }
 
     /// A duration within bounds, if the key is there.
-    pub(super) fn optional_span(&mut self, key: &'static str, min: Span, max: Span) -> Option<Span> {
+    pub(super) fn optional_span(
+        &mut self,
+        key: &'static str,
+        min: Span,
+        max: Span,
+    ) -> Option<Span> {
         let text = shown(&self.take(key)?.kind);
         match Span::parse(&text) {
             Ok(span) if span < min => {
@@ -257,7 +262,12 @@ impl<'a> Node<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, key: &'static str, default: T, words: &[(&str, T)]) -> T {
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        words: &[(&str, T)],
+    ) -> T {
         let Some(value) = self.take(key) else { return default };
         let text = shown(&value.kind);
         if let Some((_, meant)) = words.iter().find(|(word, _)| *word == text) {

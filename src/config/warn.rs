@@ -1,10 +1,10 @@
 //! Finds what a config may say but cannot mean. Only what is sure is said, each with its reason:
 //!
-//! - A pattern or route that can never match: `=` and `!=` (or `=~` and `!~`) with the same value;
-//!   two different `=` on `source`, `host`, `check` or `status`, which have one value each; `=` or
-//!   `=~` on `status` that no status of a problem fulfils; a pattern that wants a tag to be empty
-//!   that it also has in `by`. Two `=` on another tag are told as well, since only a list of values
-//!   fulfils both.
+//! - A pattern or route that can never match: `=` and `!=` (or `=~` and `!~`) with the same value, or
+//!   `=` with a value and with none. For patterns also two different `=` on `source`, `host`, `check`
+//!   or `status`, of which an alert has one each; a matcher on `status` that no problem fulfils; and
+//!   a tag wanted empty that `by` needs. Two `=` on another tag of a pattern are told as well, since
+//!   only a list of values fulfils both.
 //! - A pattern that never decides anything: an earlier one takes all that it would take (matchers and
 //!   `by` among its own, window and gap at least as wide, as many alerts, as many sources).
 //! - A route that is never asked: an earlier sibling takes everything and does not continue.
@@ -67,7 +67,9 @@ fn patterns(config: &Config, found: &mut Vec<Problem>) {
         .collect();
     for (at, (number, pattern)) in enabled.iter().enumerate() {
         let path = |key: &str| format!("correlate.patterns[{number}]{key}");
-        if let Some(why) = never(&pattern.matchers).or_else(|| wants_its_tag_empty(pattern)) {
+        if let Some(why) =
+            never(&pattern.matchers, Of::Alert).or_else(|| wants_its_tag_empty(pattern))
+        {
             warn(found, path(".match"), &shown(&pattern.matchers), &why);
         }
         if let Some((_, earlier)) = enabled[..at].iter().find(|(_, e)| covers(e, pattern)) {
@@ -89,7 +91,7 @@ fn routes(path: &str, route: &RouteSettings, found: &mut Vec<Problem>) {
     let mut closed: Option<usize> = None;
     for (number, child) in route.routes.iter().enumerate() {
         let path = format!("{path}.routes[{number}]");
-        if let Some(why) = never(&child.matchers) {
+        if let Some(why) = never(&child.matchers, Of::Incident) {
             warn(found, format!("{path}.match"), &shown(&child.matchers), &why);
         }
         if let Some(first) = closed {
@@ -106,31 +108,47 @@ fn names(route: &RouteSettings, receiver: &str) -> bool {
     *route.receiver == *receiver || route.routes.iter().any(|child| names(child, receiver))
 }
 
-/// Why no alert fulfils all of these, if so.
-fn never(matchers: &Matchers) -> Option<String> {
+/// What matchers are held against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// One host, one status.
+    Alert,
+    /// Hosts, checks and tags of several alerts; `ok` once it is over.
+    Incident,
+}
+
+/// Why nothing fulfils all of these, if so.
+fn never(matchers: &Matchers, of: Of) -> Option<String> {
     let all: Vec<&Matcher> = matchers.iter().collect();
     for (at, matcher) in all.iter().enumerate() {
-        if matcher.name() == "status" && !Status::ALL.iter().any(|s| holds(matcher, *s)) {
+        let status = of == Of::Alert && matcher.name() == "status";
+        if status && !Status::ALL.iter().any(|status| holds(matcher, *status)) {
             return Some(format!("can never match: no problem has {matcher}"));
         }
-        for other in all[..at].iter().filter(|other| other.name() == matcher.name()) {
-            if opposite(matcher, other) {
-                return Some(format!("can never match: {other} and {matcher} exclude each other"));
-            }
-            let (Some(one), Some(two)) = (other.wanted(), matcher.wanted()) else { continue };
-            if one != two && (SINGLE.contains(&matcher.name()) || one.is_empty() || two.is_empty())
-            {
-                return Some(format!("can never match: {other} and {matcher} exclude each other"));
-            }
-            if one != two {
-                return Some(format!(
-                    "matches only alerts whose `{}` is a list with both {one} and {two}",
-                    matcher.name()
-                ));
-            }
+        let same = all[..at].iter().filter(|other| other.name() == matcher.name());
+        if let Some(why) = same.filter_map(|other| clash(other, matcher, of)).next() {
+            return Some(why);
         }
     }
     None
+}
+
+/// Why two matchers on one name cannot both hold, if so.
+fn clash(one: &Matcher, two: &Matcher, of: Of) -> Option<String> {
+    let exclude = || Some(format!("can never match: {one} and {two} exclude each other"));
+    if opposite(one, two) {
+        return exclude();
+    }
+    let (first, second) = (one.wanted()?, two.wanted()?);
+    let single = of == Of::Alert && SINGLE.contains(&one.name());
+    match first != second {
+        true if single || first.is_empty() || second.is_empty() => exclude(),
+        true if of == Of::Alert => Some(format!(
+            "matches only alerts whose `{}` is a list with both {first} and {second}",
+            one.name()
+        )),
+        _ => None,
+    }
 }
 
 /// Whether one is the other's negation.

@@ -3,10 +3,14 @@
 #![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
 
 mod api;
+mod bad_input;
+mod config;
 mod exactness;
 mod journal;
 mod kafka;
+mod laws;
 mod notify;
 mod process;
+mod scenarios;
 mod shutdown;
 mod tidy;

@@ -125,8 +125,7 @@ mod tests {
         for step in 0..SECONDS * STEPS {
             let (list, count) = estate.step(step, Timestamp::from_millis(1_763_913_600_000));
             let limits = crate::collect::Limits::default();
-            let decoded =
-                crate::collect::decode::decode(list.as_bytes(), Timestamp::MAX, &limits);
+            let decoded = crate::collect::decode::decode(list.as_bytes(), Timestamp::MAX, &limits);
             assert_eq!((decoded.events.len() as u64, decoded.rejected.len()), (count, 0));
             events += count;
         }
