@@ -1,8 +1,35 @@
 //! HTTP: intake of events, incidents, metrics, health.
+//!
+//! An edge: it reads requests, holds them to their bounds and puts answers into JSON. What is
+//! answered comes from the intake queue, the board and `telemetry`. Every refusal is
+//! `{"error":{"reason","message"}}`, and nothing is answered 202 before it is durable.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::board::Board;
+use crate::clock::SharedClock;
 use crate::model::Span;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{Health, Metrics};
+use crate::worker::intake::Intake;
+
+mod events;
+mod failure;
+mod incidents;
+pub mod server;
+mod status;
+
+use failure::Failure;
+pub use server::{bind, serve};
 
 /// What the HTTP server goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +40,86 @@ pub struct Settings {
     pub body_bytes: usize,
     /// The time to send the request's head (default 5 s).
     pub header_timeout: Span,
-    /// The time for the whole request, answer included (default 30 s).
+    /// The time for the whole request, answer included (default 30 s); half of it is for the body,
+    /// and a client that takes nothing of the answer for as long is cut off.
     pub timeout: Span,
-    /// How many connections may be open at once (default 1,024).
+    /// How many connections may be open at once (default 1,024); further ones wait.
     pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            body_bytes: 1 << 20,
+            header_timeout: Span::from_secs(5),
+            timeout: Span::from_secs(30),
+            connections: 1_024,
+        }
+    }
+}
+
+/// What requests are answered from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Bounds.
+    pub settings: Settings,
+    /// Stamps arrivals and tells how old the board is.
+    pub clock: SharedClock,
+    /// What readiness goes by.
+    pub health: Health,
+    /// What is scraped.
+    pub metrics: Metrics,
+    /// Where incidents are found.
+    pub board: Arc<Board>,
+    /// Where events go; none where this instance collects nothing.
+    pub intake: Option<Intake>,
+    /// Once given, nothing more is taken in.
+    pub stop: Shutdown,
+}
+
+/// Every route, with what holds for all of them.
+pub fn router(parts: Parts) -> Router {
+    let parts = Arc::new(parts);
+    Router::new()
+        .route("/v1/events", post(events::take))
+        .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/metrics", get(status::metrics))
+        .route("/health/live", get(status::live))
+        .route("/health/ready", get(status::ready))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(Arc::clone(&parts), around))
+        .with_state(parts)
+}
+
+/// Around every request: its time limit, the headers of every answer, and its count.
+async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -> Response {
+    // Never the path itself: anybody can make those up without end.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let limit = parts.settings.timeout;
+    let answer = tokio::time::timeout(limit.to_std(), next.run(request)).await;
+    let mut response = answer.unwrap_or_else(|_| {
+        let message = format!(
+            "no answer within {limit}; whether it took effect is not known, sending it again is safe"
+        );
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", message).again().into_response()
+    });
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    parts.metrics.http_requests.with_label_values(&[route, response.status().as_str()]).inc();
+    response
+}
+
+async fn no_such_route() -> Failure {
+    let message = "there is nothing here; see /v1/events, /v1/incidents, /metrics, /health/ready";
+    Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
+}
+
+async fn no_such_method() -> Failure {
+    let message = "this address does not take this method; the `allow` header says which it takes";
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", message)
 }

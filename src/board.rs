@@ -1,1 +1,340 @@
-//! To be written.
+//! The read model: open and recent incidents for whoever asks, written after the commit only.
+//!
+//! One thread writes ([`follow`]), any number read and never hold it up. What is shown per incident
+//! is its newest committed change with all of its alerts put together. Everything has a bound; what
+//! is left out for it is counted, and an open incident goes last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dashmap::DashMap;
+use tracing::warn;
+
+use crate::model::{AlertId, Change, IncidentId, Matchers, Member, Span, Timestamp};
+use crate::telemetry::Metrics;
+
+pub mod follow;
+
+pub use follow::{Follow, RowLoader};
+
+/// How many ids a reader takes from the index at a time, so that it never keeps the writer
+/// waiting for long.
+const IDS_AT_ONCE: usize = 256;
+
+/// What the board goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a resolved incident is shown (default 24 h after its last change).
+    pub keep: Span,
+    /// How many incidents are shown (default 50,000); beyond it the one resolved longest goes.
+    pub max: usize,
+    /// How many alerts of an incident are shown (default 1,000); beyond it the oldest that is over
+    /// goes, then the oldest.
+    pub alerts_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { keep: Span::from_secs(24 * 3_600), max: 50_000, alerts_max: 1_000 }
+    }
+}
+
+/// An incident as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its newest change; `alerts` is empty here, see [`Shown::whole`].
+    pub change: Change,
+    /// When the board learned of it.
+    pub known_at: Timestamp,
+    alerts: BTreeMap<AlertId, Member>,
+}
+
+impl Shown {
+    /// The incident with all alerts that are known of it, by start.
+    #[must_use]
+    pub fn whole(&self) -> Change {
+        Change { alerts: self.alerts.values().cloned().collect(), ..self.change.clone() }
+    }
+}
+
+/// Which incidents a reader wants, by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// Those that are open.
+    #[default]
+    Open,
+    /// Those that are over.
+    Resolved,
+    /// Both.
+    All,
+}
+
+impl Wanted {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Resolved, Self::All];
+
+    /// The word for it in queries.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+            Self::All => "all",
+        }
+    }
+
+    fn takes(self, change: &Change) -> bool {
+        match self {
+            Self::Open => change.is_open(),
+            Self::Resolved => !change.is_open(),
+            Self::All => true,
+        }
+    }
+}
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// By state.
+    pub wanted: Wanted,
+    /// By content.
+    pub matchers: Matchers,
+    /// Only those that come after this one in the order of the answer.
+    pub after: Option<IncidentId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Newest start first.
+    pub incidents: Vec<Arc<Shown>>,
+    /// Where to go on, where there are more.
+    pub next: Option<IncidentId>,
+}
+
+/// The read model.
+pub struct Board {
+    settings: Settings,
+    metrics: Metrics,
+    shown: DashMap<IncidentId, Arc<Shown>>,
+    index: RwLock<Index>,
+    loaded: AtomicBool,
+    as_of: AtomicI64,
+}
+
+/// What is on the board, in the orders that are asked for; ids sort by start.
+#[derive(Debug, Default)]
+struct Index {
+    all: BTreeSet<IncidentId>,
+    open: BTreeSet<IncidentId>,
+    over: BTreeSet<(Timestamp, IncidentId)>,
+}
+
+impl Board {
+    /// An empty board that has not been loaded.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Metrics) -> Self {
+        for what in ["open_incident", "resolved_incident", "alert", "change"] {
+            // There from the start: an alarm on a rise does not see a counter appear.
+            metrics.board_dropped.with_label_values(&[what]).inc_by(0);
+        }
+        Self {
+            settings,
+            metrics,
+            shown: DashMap::new(),
+            index: RwLock::default(),
+            loaded: AtomicBool::new(false),
+            as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
+        }
+    }
+
+    /// Shows what a change says, unless something as new is shown already; says whether it did.
+    /// Alerts that the change does not concern stay as they were.
+    pub fn apply(&self, now: Timestamp, change: Change) -> bool {
+        if self.shown.get(&change.id).is_some_and(|shown| shown.change.revision >= change.revision)
+        {
+            return false;
+        }
+        self.put(now, change);
+        self.trim();
+        true
+    }
+
+    /// Takes all of correlate's present incidents, with all their alerts, in place of what was
+    /// shown. An open incident that is not among them ended while nobody was following, so long
+    /// ago that correlate has forgotten it: it goes.
+    pub fn load(&self, now: Timestamp, incidents: Vec<Change>) {
+        let present: BTreeSet<IncidentId> = incidents.iter().map(|change| change.id).collect();
+        for change in incidents {
+            let newer = self
+                .shown
+                .get(&change.id)
+                .is_some_and(|shown| shown.change.revision > change.revision);
+            if !newer {
+                self.put(now, change);
+            }
+        }
+        let gone: Vec<IncidentId> =
+            self.write_index(|index| index.open.difference(&present).copied().collect());
+        for id in gone {
+            self.remove(id);
+        }
+        self.trim();
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    /// Drops what has been over for longer than it is kept.
+    pub fn sweep(&self, now: Timestamp) {
+        let oldest_kept = (now - self.settings.keep, IncidentId::MIN);
+        let gone: Vec<IncidentId> =
+            self.write_index(|index| index.over.range(..oldest_kept).map(|(_, id)| *id).collect());
+        for &id in &gone {
+            self.remove(id);
+        }
+        if !gone.is_empty() {
+            self.gauge();
+        }
+    }
+
+    /// What is shown is known to be current as of this time.
+    pub fn current_as_of(&self, at: Timestamp) {
+        self.as_of.fetch_max(at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Whether it can be asked yet.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Since when nothing is known to have been missed.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        Timestamp::from_millis(self.as_of.load(Ordering::Relaxed))
+    }
+
+    /// One incident.
+    #[must_use]
+    pub fn get(&self, id: IncidentId) -> Option<Arc<Shown>> {
+        self.shown.get(&id).map(|shown| Arc::clone(&shown))
+    }
+
+    /// The incidents that a reader asks for. What changes meanwhile may be in it or not, but
+    /// nothing is in two pages.
+    #[must_use]
+    pub fn list(&self, query: &Query) -> Page {
+        let mut incidents = Vec::new();
+        let mut after = query.after;
+        loop {
+            let ids = self.ids(query.wanted, after);
+            for &id in &ids {
+                let Some(shown) = self.get(id) else { continue };
+                if !query.wanted.takes(&shown.change) || !query.matchers.matches(&shown.change) {
+                    continue;
+                }
+                if incidents.len() == query.limit {
+                    let next = incidents.last().map(|last: &Arc<Shown>| last.change.id);
+                    return Page { incidents, next };
+                }
+                incidents.push(shown);
+            }
+            match ids.last() {
+                Some(&last) => after = Some(last),
+                None => return Page { incidents, next: None },
+            }
+        }
+    }
+
+    fn ids(&self, wanted: Wanted, after: Option<IncidentId>) -> Vec<IncidentId> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let ids = if wanted == Wanted::Open { &index.open } else { &index.all };
+        let below = after.map_or(Bound::Unbounded, Bound::Excluded);
+        ids.range((Bound::Unbounded, below)).rev().take(IDS_AT_ONCE).copied().collect()
+    }
+
+    fn put(&self, now: Timestamp, mut change: Change) {
+        let members = std::mem::take(&mut change.alerts);
+        let (id, open, at) = (change.id, change.is_open(), change.at);
+        let mut entry = self.shown.entry(id).or_insert_with(|| {
+            Arc::new(Shown { change: change.clone(), known_at: now, alerts: BTreeMap::new() })
+        });
+        let was_at = entry.change.at;
+        // Copies only where a reader holds the old one just now.
+        let shown = Arc::make_mut(&mut entry);
+        shown.change = change;
+        shown.known_at = now;
+        shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
+        let mut dropped = 0;
+        while shown.alerts.len() > self.settings.alerts_max {
+            let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
+            match over {
+                Some(id) => drop(shown.alerts.remove(&id)),
+                None => drop(shown.alerts.pop_first()),
+            }
+            dropped += 1;
+        }
+        drop(entry);
+        self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
+        self.write_index(|index| {
+            index.all.insert(id);
+            index.over.remove(&(was_at, id));
+            if open {
+                index.open.insert(id);
+            } else {
+                index.open.remove(&id);
+                index.over.insert((at, id));
+            }
+        });
+    }
+
+    fn trim(&self) {
+        loop {
+            let victim = self.write_index(|index| {
+                if index.all.len() <= self.settings.max {
+                    return None;
+                }
+                let over = index.over.first().map(|(_, id)| (*id, "resolved_incident"));
+                over.or_else(|| index.open.first().map(|id| (*id, "open_incident")))
+            });
+            let Some((id, what)) = victim else { break };
+            if what == "open_incident" {
+                warn!(incident = %id, max = self.settings.max, "open incident left off the board");
+            }
+            self.metrics.board_dropped.with_label_values(&[what]).inc();
+            self.remove(id);
+        }
+        self.gauge();
+    }
+
+    fn remove(&self, id: IncidentId) {
+        let removed = self.shown.remove(&id);
+        self.write_index(|index| {
+            index.all.remove(&id);
+            index.open.remove(&id);
+            if let Some((_, shown)) = removed {
+                index.over.remove(&(shown.change.at, id));
+            }
+        });
+    }
+
+    fn gauge(&self) {
+        let (all, open) = self.write_index(|index| (index.all.len(), index.open.len()));
+        let set = |state, count: usize| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.board_incidents.with_label_values(&[state]).set(count);
+        };
+        set("open", open);
+        set("resolved", all - open);
+    }
+
+    fn write_index<T>(&self, with: impl FnOnce(&mut Index) -> T) -> T {
+        with(&mut self.index.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests;

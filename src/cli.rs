@@ -1,1 +1,130 @@
-//! To be written.
+//! The command line: the one place that wires modules together.
+//!
+//! Exit codes: 0 done; 64 the command line or the config is wrong (as `EX_USAGE` of sysexits.h);
+//! 1 anything else that failed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+mod check;
+mod demo;
+mod replay;
+pub mod run;
+mod topics;
+
+/// What a wrong command line or config exits with.
+const USAGE: u8 = 64;
+
+/// Turns monitoring events into incidents and tells on-call once.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM.
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Which stages to run here; a subset needs Kafka as the journal.
+        #[arg(long, value_delimiter = ',', default_value = "collect,correlate,notify,api")]
+        stages: Vec<run::StageName>,
+    },
+    /// Watch it work: a simulated estate on an embedded journal in a temporary directory.
+    Demo(demo::Options),
+    /// Check a config; prints key, value and rule of whatever is wrong.
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Look after Muster's topics on Kafka.
+    Topics {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Make the topics that are missing, with the settings that exactness needs.
+        #[arg(long, required = true)]
+        create: bool,
+    },
+    /// Run recorded events through collect and correlate in virtual time.
+    Replay {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        options: replay::Options,
+    },
+}
+
+/// Where the config is.
+#[derive(Debug, Clone, clap::Args)]
+struct ConfigFile {
+    /// The config file (YAML); every key has a default. Environment variables such as
+    /// MUSTER__API__LISTEN win over it.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        config::load(self.config.as_deref()).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+/// Why a command failed, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl Into<String>) -> Self {
+        Self { code: USAGE, message: message.into() }
+    }
+
+    fn other(message: impl ToString) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+}
+
+/// Carries a command line out.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no failure; clap prints to the right stream itself.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    match carry_out(arguments.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run { config, stages } => run::run(&config.load()?, &stages),
+        Command::Demo(options) => demo::run(&options),
+        Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::Topics { config, .. } => topics::create(&config.load()?),
+        Command::Replay { config, options } => replay::run(&config.load()?, &options),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the answer to a command that failed")]
+fn complain(message: &str) {
+    eprintln!("muster: {message}");
+}

@@ -1,10 +1,45 @@
 //! The journal over Kafka, and Kafka topics as sources. The only module that names rdkafka.
+//!
+//! Consumer groups are the scale-out, transactions the atomicity. The clients' settings are in
+//! `settings`, what a member of a group reads in `consumer`, the two sorts of feed in
+//! `transactional` and `plain`. What stages make of records is none of its business.
+//! A position is never committed before what it stands for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::SharedClock;
+use crate::journal::{Appender, Feed, Follower, From, Group, Journal, JournalError};
 use crate::model::Span;
 use crate::stage::Topic;
+use bounded::Backoff;
+use consumer::{GroupConsumer, Input};
+use native::Kinds;
+use plain::{Depth, Out, PlainFeed};
+use producer::KafkaAppender;
+use settings::{Cluster, Pace};
+use slots::Seats;
+use topics::Names;
+use transactional::{Parts, TransactionalFeed};
+
+mod bounded;
+pub mod bulk;
+mod consumer;
+mod context;
+mod error;
+mod follower;
+mod native;
+mod plain;
+mod producer;
+mod rows;
+mod settings;
+mod slots;
+mod topics;
+mod transactional;
+
+/// How long a call to the cluster may take.
+const CALL: Duration = Duration::from_secs(15);
 
 /// One of Muster's own topics on Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,4 +95,165 @@ pub struct SourceTopic {
     pub brokers: Option<String>,
     /// Further librdkafka settings for that cluster.
     pub extra: BTreeMap<String, String>,
+}
+
+/// Opens the journal after a look at its topics.
+///
+/// # Errors
+/// When the cluster cannot be reached, or a topic is missing or not as exactness needs it.
+pub fn open(settings: &Settings, clock: SharedClock) -> Result<Arc<dyn Journal>, JournalError> {
+    let cluster = Cluster::new(&settings.brokers, &settings.extra)?;
+    let names = Arc::new(topics::check(&cluster, settings)?);
+    Ok(Arc::new(KafkaJournal {
+        cluster,
+        names,
+        group: settings.group.clone(),
+        instance: settings.instance.clone(),
+        clock,
+        seats: Seats::default(),
+    }))
+}
+
+/// Makes the topics that are missing; answers a line a topic.
+///
+/// # Errors
+/// When the cluster refuses, or a topic exists with settings that exactness does not allow.
+pub fn create_topics(settings: &Settings) -> Result<Vec<String>, JournalError> {
+    let cluster = Cluster::new(&settings.brokers, &settings.extra)?;
+    topics::create(&cluster, settings)
+}
+
+/// Where source topics are read from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// Their cluster, `host:port`, comma separated.
+    pub brokers: String,
+    /// Further librdkafka settings for it.
+    pub extra: BTreeMap<String, String>,
+    /// The consumer group.
+    pub group: String,
+    /// This reader's name in the group, stable over restarts; each feed of a process needs its own.
+    pub instance: String,
+}
+
+/// Reads source topics, all of one cluster; what is made of them goes to any journal.
+/// `Slot::input` is the index into `topics`.
+///
+/// # Errors
+/// When the cluster cannot be reached, or a topic does not exist.
+pub fn sources(
+    from: &Sources,
+    topics: &[SourceTopic],
+    appender: Box<dyn Appender>,
+    clock: SharedClock,
+) -> Result<Box<dyn Feed>, JournalError> {
+    let cluster = Cluster::new(&from.brokers, &from.extra)?;
+    let known = topics::counts(&cluster)?;
+    if let Some(missing) = topics.iter().find(|topic| !known.contains_key(&topic.topic)) {
+        return Err(JournalError::fatal(
+            format!("read source topic {} of source {}", missing.topic, missing.source),
+            format!("{} has no such topic; create it or correct its name", from.brokers),
+        ));
+    }
+    let config = cluster.consumer(&from.group, &from.instance, Pace::Bulk);
+    let input = Input {
+        topics: topics.iter().map(|topic| topic.topic.clone()).collect(),
+        starts: topics.iter().map(|topic| topic.start).collect(),
+        kinds: Kinds::Raw,
+    };
+    Ok(Box::new(PlainFeed {
+        consumer: GroupConsumer::join(&config, input, clock)?,
+        out: Out::Any(appender),
+        depth: Depth::OneBehind,
+        cluster,
+        group: from.group.clone(),
+        pending: None,
+        void: false,
+        backoff: Backoff::new(),
+        _seat: Seats::default().take(&from.group),
+    }))
+}
+
+struct KafkaJournal {
+    cluster: Cluster,
+    names: Arc<Names>,
+    group: String,
+    instance: String,
+    clock: SharedClock,
+    seats: Seats,
+}
+
+impl KafkaJournal {
+    fn appender(&self) -> Result<KafkaAppender, JournalError> {
+        KafkaAppender::new(self.cluster.producer(), Arc::clone(&self.names))
+    }
+
+    fn transactional(&self, parts: Parts) -> Result<Box<dyn Feed>, JournalError> {
+        Ok(Box::new(TransactionalFeed::open(parts)?))
+    }
+}
+
+impl Journal for KafkaJournal {
+    fn partitions(&self, topic: Topic) -> u32 {
+        self.names.of(topic).1
+    }
+
+    fn feed(&self, group: Group) -> Result<Box<dyn Feed>, JournalError> {
+        let name = format!("{}.{}", self.group, group.as_str());
+        let seat = self.seats.take(&name);
+        let instance = format!("{}.{}", self.instance, seat.number());
+        let pace = match group {
+            Group::Suppress => Pace::Bulk,
+            Group::Correlate | Group::Notify => Pace::Latency,
+        };
+        let config = self.cluster.consumer(&name, &instance, pace);
+        let input = Input {
+            topics: vec![self.names.of(group.input()).0.to_owned()],
+            // What was appended before the first start waits to be read like everything after.
+            starts: vec![Start::Earliest],
+            kinds: Kinds::Header,
+        };
+        let consumer = GroupConsumer::join(&config, input, Arc::clone(&self.clock))?;
+        if group == Group::Correlate {
+            return self.transactional(Parts {
+                cluster: self.cluster.clone(),
+                names: Arc::clone(&self.names),
+                rows: Topic::State,
+                consumer,
+                producer: self.cluster.transactional(&format!("{name}.{instance}")),
+                group: name,
+                _seat: seat,
+            });
+        }
+        let appender = self.appender()?;
+        let (out, depth) = match group.rows() {
+            Some(topic) => {
+                let rows = self.names.of(topic).0.to_owned();
+                (Out::Rows { appender, topic, name: rows }, Depth::Now)
+            }
+            None => (Out::Any(Box::new(appender)), Depth::OneBehind),
+        };
+        Ok(Box::new(PlainFeed {
+            consumer,
+            out,
+            depth,
+            cluster: self.cluster.clone(),
+            group: name,
+            pending: None,
+            void: false,
+            backoff: Backoff::new(),
+            _seat: seat,
+        }))
+    }
+
+    fn appender(&self) -> Result<Box<dyn Appender>, JournalError> {
+        Ok(Box::new(Self::appender(self)?))
+    }
+
+    fn follow(&self, topic: Topic, from: From) -> Result<Box<dyn Follower>, JournalError> {
+        let (name, partitions) = self.names.of(topic);
+        let group = format!("{}.follow", self.group);
+        let at = (topic, name, partitions);
+        Ok(Box::new(follower::KafkaFollower::open(&self.cluster, &group, at, from)?))
+    }
 }

@@ -1,4 +1,57 @@
-//! Muster: monitoring events in, one incident per fault out.
+//! Muster: monitoring events in, one incident per fault out, on-call told once.
+//!
+//! ```text
+//!  sources ──▶ COLLECT ──muster.alerts──▶ CORRELATE ──muster.incidents──▶ NOTIFY ──▶ receivers
+//!  (Kafka      decode, limit,             alerts → incidents;             route, wait, deliver;
+//!   topics,    suppress repeats           the only authority              remembers what it said
+//!   HTTP)
+//! ```
+//!
+//! Every stage is a fold over one log into the next: a plain struct without clock, I/O, locks or
+//! async ([`stage::Stage`]). A worker thread drives it ([`worker::Worker`]): read a batch, fold,
+//! commit. Where the logs live is the journal's business ([`journal::Journal`]): Kafka, SQLite or
+//! memory.
+//!
+//! # Who may use whom
+//!
+//! Held against every `crate::` path by `tests/it/tidy.rs`.
+//!
+//! ```text
+//! direction
+//! model:
+//! clock: model
+//! stage: model
+//! shutdown: clock
+//! wire: model, stage
+//! telemetry: clock, model, stage
+//! collect: model, stage, wire
+//! correlate: collect, model, stage, wire
+//! notify: clock, model, stage, wire
+//! journal: clock, model, shutdown, stage
+//! kafka: clock, journal, model, stage
+//! replay: collect, correlate, model, stage, wire
+//! board: clock, journal, model, shutdown, stage, telemetry, wire
+//! worker: board, clock, collect, correlate, journal, model, notify, shutdown, stage, telemetry, wire
+//! api: board, clock, collect, journal, model, shutdown, stage, telemetry, wire, worker
+//! config: api, collect, journal, kafka, model, notify, stage, telemetry
+//! cli: api, board, clock, collect, config, correlate, journal, kafka, model, notify, replay, shutdown, stage, telemetry, wire, worker
+//! testing: clock, collect, correlate, journal, kafka, model, replay, stage, telemetry, wire, worker
+//! ```
+//!
+//! # What always holds, and the test that shows it
+//!
+//! 1. The same `muster.alerts` gives the same changes, byte for byte: `exactness`, `laws`.
+//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`, `laws`.
+//! 3. Rows, changes and position leave in one commit; a failed one is thrown away whole:
+//!    `journal`, `kafka`, `exactness`.
+//! 4. Nothing is shown or sent before its commit: `api`, `notify`.
+//! 5. One owner a partition: `kafka` (rivals, zombies), `journal` (second process).
+//! 6. Losing collect's cache changes no incident: `laws`, `scenarios`.
+//! 7. Every map, queue and label set has a bound, a metric and a policy at the bound: `tidy`, and
+//!    the unit tests beside each.
+//! 8. Notify may repeat, never lose, never go back within an incident: `notify`, `exactness`.
+//! 9. Stored rows never change meaning; other versions are refused by name: `laws`, `notify`.
+//! 10. In = forwarded + repeats + late + rejected: `laws`, `bad_input`.
 
 pub mod api;
 pub mod board;

@@ -1,8 +1,31 @@
 //! Stage 3: tells receivers what an incident is now, where that differs from what they were told.
+//!
+//! `stage` is the fold, `entry` its rules, `route` who is told, `delivery` what an attempt is;
+//! `receiver` carries attempts out and is the only part with I/O. Threads, commits and the clock are
+//! `worker::deliver`'s work. It may repeat, under the same id; it never loses and never reorders.
 
 use std::path::PathBuf;
 
 use crate::model::{Matchers, Span};
+
+pub mod delivery;
+mod entry;
+pub mod receiver;
+pub mod route;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod sample;
+pub mod stage;
+
+pub use delivery::{Delivery, DeliveryId, Outcome};
+pub use entry::ALERTS_MAX;
+pub use stage::{Notify, Room};
+
+/// How many pairs of ended incident and receiver are remembered in a partition; beyond it the
+/// longest ended is forgotten before `keep` is over, which costs nothing but a repeated first notice
+/// should that very incident reopen.
+pub const ENDED_MAX: usize = 100_000;
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]

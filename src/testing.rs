@@ -1,8 +1,12 @@
-//! What tests, benches and simulations share: the stages in a row, events to feed them, scenarios.
+//! What tests and benches share: load, a real broker, scenarios, what every journal must do.
 //!
-//! Nothing of the daemon uses it. It is part of the library so that tests, benches and tools of
-//! one installation run the same stages in the same way.
+//! It is in the library so that every test binary and bench can use it.
 
+pub mod bench;
+pub mod broker;
+pub mod conformance;
+pub mod drain;
 pub mod generate;
+pub mod load;
 pub mod pipeline;
 pub mod scenario;

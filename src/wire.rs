@@ -6,6 +6,7 @@
 pub mod change;
 mod common;
 pub mod event;
+pub mod ledger;
 pub mod row;
 pub mod settings;
 pub mod update;

@@ -18,6 +18,11 @@ use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
+pub mod deliver;
+pub mod intake;
+pub mod merge;
+pub mod rows;
+
 /// The longest wait for records, so that a stop and a deadline are noticed in time.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -48,7 +53,7 @@ pub struct Worker<S> {
     /// Where records come from and commits go.
     pub feed: Box<dyn Feed>,
     /// Makes a stage for a partition that was assigned.
-    pub make: Box<dyn FnMut() -> S + Send>,
+    pub make: Box<dyn FnMut(Slot) -> S + Send>,
     /// Whether each partition has a stage of its own.
     pub sharing: Sharing,
     /// Appends ticks and settings to the stage's own input.
@@ -61,6 +66,8 @@ pub struct Worker<S> {
     pub health: Health,
     /// When to stop.
     pub stop: Shutdown,
+    /// Given once the first partition is ours, and its settings are in the log.
+    pub assigned: Shutdown,
 }
 
 impl<S: Stage> Worker<S> {
@@ -103,6 +110,7 @@ struct Running<S> {
 
 impl<S: Stage> Running<S> {
     fn run(mut self) -> Result<(), JournalError> {
+        self.stand_in();
         while !self.worker.stop.is_begun() {
             if let Err(error) = self.step() {
                 self.begin_anew(error)?;
@@ -138,7 +146,7 @@ impl<S: Stage> Running<S> {
             return Ok(());
         }
         let watch = Stopwatch::start();
-        let mut stage = (self.worker.make)();
+        let mut stage = (self.worker.make)(slot);
         let mut refused = None;
         self.worker.feed.restore(slot, &mut |key, value| {
             if let Err(error) = stage.restore(key, value) {
@@ -168,6 +176,7 @@ impl<S: Stage> Running<S> {
             appender.append(vec![record])?;
         }
         self.stages.insert(home, stage);
+        self.worker.assigned.begin();
         Ok(())
     }
 
@@ -186,10 +195,15 @@ impl<S: Stage> Running<S> {
                 "partition revoked"
             );
         }
-        // One stage for all outlives a partition only if it still has others, and then it knows
-        // nothing of identities that moved: it starts anew.
+        self.stand_in();
+    }
+
+    /// One stage for all is there from the start, and starts anew when a partition went: of the
+    /// identities that moved it knows nothing any more.
+    fn stand_in(&mut self) {
         if self.worker.sharing == Sharing::Whole {
-            self.stages.insert(Slot::default(), (self.worker.make)());
+            let all = Slot::default();
+            self.stages.insert(all, (self.worker.make)(all));
         }
     }
 
@@ -201,7 +215,10 @@ impl<S: Stage> Running<S> {
         for index in 0..batch.len() {
             let (slot, record) = batch.get(index);
             let home = self.home(slot);
-            let Some(stage) = self.stages.get_mut(&home) else { continue };
+            let Some(stage) = self.stages.get_mut(&home) else {
+                let doing = format!("fold partition {} of {}", slot.partition, self.worker.name);
+                return Err(JournalError::retry(doing, "it is not assigned to this worker"));
+            };
             stage.apply(slot, &record, &mut output);
             positions.insert(slot, record.offset.next());
             newest = newest.max(record.time);
@@ -309,6 +326,7 @@ impl<S: Stage> Running<S> {
         self.worker.metrics.rewinds.with_label_values(&[self.worker.name]).inc();
         self.stages.clear();
         self.ticked.clear();
+        self.stand_in();
         let pause = BACKOFF_MS[self.failures.min(BACKOFF_MS.len() - 1)];
         self.failures += 1;
         // Either answer is fine: the loop looks at the signal next.

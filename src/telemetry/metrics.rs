@@ -1,10 +1,14 @@
 //! Every instrument, in one place.
 //!
-//! README's table of metrics is held equal to this file by a test. Every label has a closed set of
-//! values or one that the config bounds.
+//! The table below is held equal to this file by a test. Every label has a closed set of values or
+//! one that the config bounds.
+//!
+#![doc = include_str!("metrics.md")]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -17,6 +21,7 @@ use crate::stage::{EventOutcome, Limit, Tally};
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    described: Arc<[Described]>,
     sources: Arc<[Arc<str>]>,
     /// Events by source and outcome.
     events: IntCounterVec,
@@ -41,6 +46,8 @@ pub struct Metrics {
     pub lag: IntGaugeVec,
     /// Failed commits after which a worker began anew, by group.
     pub rewinds: IntCounterVec,
+    /// Records of Muster's own topics that could not be read and were skipped, by group.
+    pub unreadable: IntCounterVec,
     /// Attempts to deliver, by receiver and outcome.
     pub deliveries: IntCounterVec,
     /// Notices set aside since the receiver refused them for good, by receiver.
@@ -49,8 +56,14 @@ pub struct Metrics {
     pub queue_depth: IntGaugeVec,
     /// HTTP requests by route and status code.
     pub http_requests: IntCounterVec,
+    /// HTTP connections that are open.
+    pub http_connections: IntGauge,
     /// How old what the board shows is.
     pub board_age_seconds: Gauge,
+    /// Incidents on the board, by state.
+    pub board_incidents: IntGaugeVec,
+    /// What the board left out to keep its bounds.
+    pub board_dropped: IntCounterVec,
     /// How far the log's time is ahead of this machine's clock.
     pub log_ahead_seconds: Gauge,
 }
@@ -62,8 +75,9 @@ impl Metrics {
     /// # Errors
     /// When one of them is already in the registry.
     pub fn new(registry: Registry, sources: &[Arc<str>]) -> Result<Self, prometheus::Error> {
-        let r = &registry;
-        let metrics = Self {
+        let r = &Maker { registry: registry.clone(), made: RefCell::default() };
+        let mut metrics = Self {
+            described: Arc::default(),
             sources: sources.into(),
             events: counters(
                 r,
@@ -134,6 +148,12 @@ impl Metrics {
                 "Failures after which a worker went back to its committed position, by group.",
                 &["group"],
             )?,
+            unreadable: counters(
+                r,
+                "muster_unreadable_records_total",
+                "Records of Muster's own topics that could not be read and were skipped, by group: alarm on any.",
+                &["group"],
+            )?,
             deliveries: counters(
                 r,
                 "muster_deliveries_total",
@@ -158,10 +178,27 @@ impl Metrics {
                 "HTTP requests, by route and status code.",
                 &["route", "code"],
             )?,
+            http_connections: gauge(
+                r,
+                "muster_http_connections",
+                "HTTP connections that are open; at `api.connections` further ones wait.",
+            )?,
             board_age_seconds: float_gauge(
                 r,
                 "muster_board_age_seconds",
-                "How old the newest incident change on the board is known to be current.",
+                "How long ago what the board shows was last known to be current.",
+            )?,
+            board_incidents: gauges(
+                r,
+                "muster_board_incidents",
+                "Incidents that the API can show, by state (open, resolved).",
+                &["state"],
+            )?,
+            board_dropped: counters(
+                r,
+                "muster_board_dropped_total",
+                "What the API cannot show, by what: open_incident, resolved_incident and alert for room, change as unreadable.",
+                &["what"],
             )?,
             log_ahead_seconds: float_gauge(
                 r,
@@ -170,13 +207,10 @@ impl Metrics {
             )?,
             registry,
         };
-        let build = gauges(
-            &metrics.registry,
-            "muster_build_info",
-            "Always 1; the version is a label.",
-            &["version"],
-        )?;
+        let build =
+            gauges(r, "muster_build_info", "Always 1; the version is a label.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.described = r.made.take().into();
         Ok(metrics)
     }
 
@@ -216,10 +250,53 @@ impl Metrics {
         prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// Every metric's name and help, once all of them have a value or not.
+    /// What every instrument is, in the order of this file, whether it has a value yet or not.
+    #[must_use]
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// The registry, for what is scraped beside these.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+}
+
+/// What an instrument is, as the table above has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels, in order.
+    pub labels: Vec<String>,
+    /// What it counts or measures.
+    pub help: String,
+}
+
+/// Registers instruments and remembers what they are: a registry itself shows only those that
+/// already have a value.
+struct Maker {
+    registry: Registry,
+    made: RefCell<Vec<Described>>,
+}
+
+impl Maker {
+    fn register<C: Collector + Clone + 'static>(
+        &self,
+        kind: &'static str,
+        made: C,
+    ) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(made.clone()))?;
+        self.made.borrow_mut().extend(made.desc().into_iter().map(|desc| Described {
+            name: desc.fq_name.clone(),
+            kind,
+            labels: desc.variable_labels.clone(),
+            help: desc.help.clone(),
+        }));
+        Ok(made)
     }
 }
 
@@ -229,59 +306,45 @@ fn add(counters: &IntCounterVec, labels: &[&str], by: u64) {
     }
 }
 
-fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let made = IntCounter::new(name, help)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+fn counter(r: &Maker, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    r.register("counter", IntCounter::new(name, help)?)
 }
 
 fn counters(
-    r: &Registry,
+    r: &Maker,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<IntCounterVec, prometheus::Error> {
-    let made = IntCounterVec::new(Opts::new(name, help), labels)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+    r.register("counter", IntCounterVec::new(Opts::new(name, help), labels)?)
 }
 
-fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let made = IntGauge::new(name, help)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+fn gauge(r: &Maker, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    r.register("gauge", IntGauge::new(name, help)?)
 }
 
 fn gauges(
-    r: &Registry,
+    r: &Maker,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<IntGaugeVec, prometheus::Error> {
-    let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+    r.register("gauge", IntGaugeVec::new(Opts::new(name, help), labels)?)
 }
 
-fn float_gauge(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
-    let made = Gauge::new(name, help)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+fn float_gauge(r: &Maker, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    r.register("gauge", Gauge::new(name, help)?)
 }
 
 fn float_gauges(
-    r: &Registry,
+    r: &Maker,
     name: &str,
     help: &str,
     labels: &[&str],
 ) -> Result<GaugeVec, prometheus::Error> {
-    let made = GaugeVec::new(Opts::new(name, help), labels)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+    r.register("gauge", GaugeVec::new(Opts::new(name, help), labels)?)
 }
 
-fn latency(r: &Registry, name: &str, help: &str) -> Result<Latency, prometheus::Error> {
-    let made = Latency::new(name, help)?;
-    r.register(Box::new(made.clone()))?;
-    Ok(made)
+fn latency(r: &Maker, name: &str, help: &str) -> Result<Latency, prometheus::Error> {
+    r.register("histogram", Latency::new(name, help)?)
 }

@@ -1,0 +1,153 @@
+//! Decode, collect and correlate, each alone, on the load of the pipeline bench.
+//!
+//! Baseline of the same run: `serde_json` reading the same events into a `serde_json::Value`.
+
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+use std::sync::Arc;
+
+use muster::collect::{self, Collect, Duty, Room, SourceSettings, decode};
+use muster::correlate::Correlate;
+use muster::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
+use muster::testing::bench::{Measure, is_test};
+use muster::testing::load::Load;
+
+const BATCH: u64 = 1_000;
+
+fn main() {
+    let start = Timestamp::from_millis(1_763_913_600_000);
+    let load = if is_test() { Load::small(start) } else { Load::large(start) };
+    let events = if is_test() { load.events() } else { load.events() / 3 };
+    let batches = batches(load, events);
+    let base = value(&batches);
+    let parsed = decode_all(&batches);
+    let (collected, updates) = collect_all(&batches, load);
+    let correlated = correlate_all(&updates);
+    println!(
+        "decode/baseline {:.2}  collect/baseline {:.2}  correlate/baseline {:.2}",
+        parsed / base,
+        collected / base,
+        correlated / base
+    );
+}
+
+fn batches(load: Load, events: u64) -> Vec<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let all: Vec<u64> = (0..events).collect();
+    all.chunks(BATCH as usize)
+        .map(|chunk| {
+            let event = |n: &u64| {
+                load.write(*n, &mut bytes);
+                bytes.clone()
+            };
+            chunk.iter().map(event).collect()
+        })
+        .collect()
+}
+
+fn value(batches: &[Vec<Vec<u8>>]) -> f64 {
+    let mut measure = Measure::new("baseline serde_json::Value");
+    for batch in batches {
+        measure.batch(batch.len() as u64, || {
+            let read = |bytes: &Vec<u8>| {
+                let value: serde_json::Value = serde_json::from_slice(bytes).expect("an event");
+                u8::from(value["status"] == "ok")
+            };
+            [batch.iter().map(read).fold(0, u8::wrapping_add)]
+        });
+    }
+    measure.print()
+}
+
+fn decode_all(batches: &[Vec<Vec<u8>>]) -> f64 {
+    let mut measure = Measure::new("decode to events");
+    let limits = collect::Limits::default();
+    for batch in batches {
+        measure.batch(batch.len() as u64, || {
+            let read = |bytes: &Vec<u8>| {
+                let decoded = decode::decode(bytes, Timestamp::MAX, &limits);
+                decoded.events[0].host.as_bytes()[9]
+            };
+            [batch.iter().map(read).fold(0, u8::wrapping_add)]
+        });
+    }
+    measure.print()
+}
+
+fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
+    let mut measure = Measure::new("collect (suppress)");
+    let settings = collect::Settings {
+        sources: vec![SourceSettings {
+            name: "defaults".into(),
+            shard: "default".into(),
+            expire_after: Span::from_secs(7 * 86_400),
+        }],
+        cache_max: 1_000_000,
+        limits: collect::Limits::default(),
+    };
+    let room = Room::new(settings.cache_max);
+    let origins: Arc<[Arc<str>]> = Arc::new(["bench".into()]);
+    let mut stage = Collect::new(Arc::new(settings), Duty::Suppress, origins, room, 1);
+    let mut updates = Vec::new();
+    for batch in batches {
+        measure.batch(batch.len() as u64, || {
+            let mut out = Output::default();
+            for bytes in batch {
+                let record = Record {
+                    offset: Offset(0),
+                    time: load.start + Span::from_secs(86_400),
+                    kind: Kind::Raw,
+                    key: None,
+                    value: Some(bytes),
+                };
+                stage.apply(Slot::default(), &record, &mut out);
+            }
+            let forwarded = out.records.len().to_be_bytes();
+            updates.extend(out.records.into_iter().map(|record| record.value));
+            forwarded
+        });
+    }
+    (measure.print(), updates)
+}
+
+fn correlate_all(updates: &[Vec<u8>]) -> f64 {
+    let mut measure = Measure::new("correlate");
+    let settings = CorrelateSettings {
+        reopen_window: Span::from_secs(1_800),
+        ok_memory_max: 200_000,
+        patterns: vec![Pattern {
+            name: "cluster".into(),
+            matchers: Matchers::default(),
+            by: vec!["cluster".into()],
+            window: Span::from_secs(3_600),
+            gap: Some(Span::from_secs(300)),
+            cross_source: true,
+            max_alerts: 1_000,
+        }],
+    };
+    let mut stage = Correlate::new(&settings);
+    let slot = Slot::default();
+    let opening = stage.opening(slot).expect("settings to go by");
+    let time = Timestamp::from_millis(1_763_913_600_000);
+    let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
+    stage.apply(slot, &record(Kind::Settings, Some(&opening.value)), &mut Output::default());
+    for batch in updates.chunks(BATCH as usize) {
+        measure.batch(batch.len() as u64, || {
+            let mut out = Output::default();
+            for update in batch {
+                stage.apply(slot, &record(Kind::Update, Some(update)), &mut out);
+            }
+            stage.seal(&mut out);
+            let rows = out.rows.into_iter().filter_map(|row| row.value);
+            out.records.into_iter().map(|record| record.value).chain(rows).fold(
+                Vec::new(),
+                |mut all, bytes| {
+                    all.extend(bytes);
+                    all
+                },
+            )
+        });
+    }
+    measure.print()
+}

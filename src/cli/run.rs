@@ -1,0 +1,543 @@
+//! `muster run`: the stages, the journal, the board and HTTP as one process.
+//!
+//! Parts start from the end of the pipeline to its beginning, so that nothing is handed to somebody
+//! who is not there yet, and stop the other way round, so that what was taken in goes all the way.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use prometheus::Registry;
+use tokio::runtime::Runtime;
+use tracing::{error, info};
+
+use super::Failure;
+use crate::api;
+use crate::board::{self, Board, Follow};
+use crate::clock::{SharedClock, SystemClock};
+use crate::collect::{self, Collect, Duty, Room, dead_letter, decode};
+use crate::config::{Config, JournalSettings};
+use crate::correlate::Correlate;
+use crate::journal::sqlite::Sqlite;
+use crate::journal::{Feed, Group, Journal, JournalError};
+use crate::kafka::{self, SourceTopic};
+use crate::model::Timestamp;
+use crate::notify::receiver::log::Lines;
+use crate::shutdown::{self, Busy, Order, Shutdown};
+use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
+use crate::telemetry::{Health, Metrics, logs};
+use crate::wire;
+use crate::worker::deliver::{self, Deliver};
+use crate::worker::intake::{self, Decoded, Intake, IntakeFeed, Rejected};
+use crate::worker::merge::Merged;
+use crate::worker::rows::CorrelateRows;
+use crate::worker::{Sharing, Worker};
+
+/// What HTTP intake is called where a topic's name would stand.
+const HTTP: &str = "http";
+
+/// How long collect waits for correlate to have its partitions and settings.
+const SETTINGS_WAIT: Duration = Duration::from_secs(10);
+
+/// A part of the pipeline that can run apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum StageName {
+    /// Read source topics, decode, suppress repeats.
+    Collect,
+    /// Make incidents.
+    Correlate,
+    /// Tell receivers.
+    Notify,
+    /// HTTP: intake, incidents, metrics, health.
+    Api,
+}
+
+/// Every part.
+pub const ALL: [StageName; 4] =
+    [StageName::Collect, StageName::Correlate, StageName::Notify, StageName::Api];
+
+/// Runs until SIGTERM.
+pub(super) fn run(config: &Config, stages: &[StageName]) -> Result<ExitCode, Failure> {
+    logs::start(config.log_level(), config.log_format());
+    let runtime = runtime()?;
+    let stop = Shutdown::new();
+    let _inside = runtime.enter();
+    shutdown::on_signals(stop.clone()).map_err(Failure::other)?;
+    let parts = Parts {
+        config: config.clone(),
+        journal: open(config, stages)?,
+        clock: Arc::new(SystemClock),
+        lines: Lines::stdout(),
+        stop: stop.clone(),
+    };
+    let running = start(parts, stages, &runtime)?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %running.address.map_or_else(String::new, |address| address.to_string()),
+        "running"
+    );
+    runtime.block_on(stop.wait());
+    Ok(running.stop())
+}
+
+/// What a process is made of.
+pub struct Parts {
+    /// What it goes by.
+    pub config: Config,
+    /// Where its logs live.
+    pub journal: Arc<dyn Journal>,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Where receivers of kind `log` write.
+    pub lines: Lines,
+    /// Given by whoever wants it to end, and by a part that cannot go on.
+    pub stop: Shutdown,
+}
+
+/// A process that runs.
+pub struct Running {
+    /// Where HTTP listens, where it does.
+    pub address: Option<SocketAddr>,
+    /// Instruments.
+    pub metrics: Metrics,
+    /// How its parts are.
+    pub health: Health,
+    order: Order,
+    failed: Failed,
+}
+
+impl Running {
+    /// Stops every part in order; the exit code tells whether all went well.
+    #[must_use]
+    pub fn stop(self) -> ExitCode {
+        let late = self.order.stop(shutdown::DEADLINE);
+        let failed = self.failed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if late.is_err() || *failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// Whether a part gave up.
+#[derive(Clone, Default)]
+struct Failed(Arc<Mutex<bool>>);
+
+/// The runtime of HTTP and deliveries.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::other)
+}
+
+/// Opens the journal that the config names.
+fn open(config: &Config, stages: &[StageName]) -> Result<Arc<dyn Journal>, Failure> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    match config.journal() {
+        JournalSettings::Kafka(settings) => kafka::open(&settings, clock).map_err(Failure::other),
+        JournalSettings::Sqlite(settings) => {
+            if ALL.iter().any(|stage| !stages.contains(stage)) {
+                return Err(Failure::usage(
+                    "--stages: the embedded journal is one process and runs all stages; \
+                     set journal.kind: kafka to run them apart",
+                ));
+            }
+            let journal = Sqlite::open(&settings, clock).map_err(Failure::other)?;
+            Ok(journal)
+        }
+    }
+}
+
+/// Starts the parts that `stages` names.
+///
+/// # Errors
+/// When one cannot start; those that did are told to stop.
+pub fn start(parts: Parts, stages: &[StageName], runtime: &Runtime) -> Result<Running, Failure> {
+    let sources: Vec<Arc<str>> =
+        parts.config.collect().sources.iter().map(|source| Arc::clone(&source.name)).collect();
+    let metrics = Metrics::new(Registry::new(), &sources).map_err(Failure::other)?;
+    let mut order = Order::new();
+    let starting = Starting {
+        metrics: metrics.clone(),
+        health: Health::default(),
+        failed: Failed::default(),
+        parts,
+        runtime,
+    };
+    let (health, failed) = (starting.health.clone(), starting.failed.clone());
+    let started = starting.all(stages, &mut order);
+    match started {
+        Ok(address) => Ok(Running { address, metrics, health, order, failed }),
+        Err(failure) => {
+            // The failure to start is what matters; parts that are late to stop are in the log.
+            drop(order.stop(shutdown::DEADLINE));
+            Err(failure)
+        }
+    }
+}
+
+/// A part's signal to stop and what it drops when it has finished.
+type Handles = (Shutdown, Busy);
+
+struct Starting<'r> {
+    parts: Parts,
+    metrics: Metrics,
+    health: Health,
+    failed: Failed,
+    runtime: &'r Runtime,
+}
+
+impl Starting<'_> {
+    fn all(
+        &self,
+        stages: &[StageName],
+        order: &mut Order,
+    ) -> Result<Option<SocketAddr>, Failure> {
+        let has = |stage| stages.contains(&stage);
+        let intakes = has(StageName::Api);
+        // Stopped in this order, so that what was taken in goes all the way; started from the end,
+        // so that nothing is handed to somebody who is not there yet.
+        let api = has(StageName::Api).then(|| order.part("api"));
+        let board = has(StageName::Api).then(|| order.part("board"));
+        let mut collecting = Vec::new();
+        let plan = self.collectors(has(StageName::Collect), intakes)?;
+        for _ in &plan.workers {
+            collecting.push(order.part("collect"));
+        }
+        let correlate = has(StageName::Correlate).then(|| order.part("correlate"));
+        let notify = has(StageName::Notify).then(|| order.part("notify"));
+        if let Some(handles) = notify {
+            self.notify(handles)?;
+        }
+        if let Some(handles) = correlate {
+            self.correlate(handles)?;
+        }
+        for (worker, handles) in plan.workers.into_iter().zip(collecting) {
+            self.collect(worker, handles)?;
+        }
+        let shown = Arc::new(Board::new(board::Settings::default(), self.metrics.clone()));
+        if let Some(handles) = board {
+            self.board(Arc::clone(&shown), handles)?;
+        }
+        api.map(|handles| self.api(shown, plan.intake, handles)).transpose()
+    }
+
+    fn notify(&self, (stop, busy): Handles) -> Result<(), Failure> {
+        let parts = Deliver {
+            settings: Arc::new(self.parts.config.notify()),
+            journal: Arc::clone(&self.parts.journal),
+            runtime: self.runtime.handle().clone(),
+            clock: Arc::clone(&self.parts.clock),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            lines: self.parts.lines.clone(),
+            stop,
+        };
+        self.thread("notify", busy, move || deliver::run(parts))
+    }
+
+    fn correlate(&self, (stop, busy): Handles) -> Result<(), Failure> {
+        let settings = self.parts.config.correlate();
+        let assigned = Shutdown::new();
+        let worker = Worker {
+            name: Group::Correlate.as_str(),
+            inputs: Arc::new([Topic::Alerts.as_str().into()]),
+            feed: self.journal(|journal| journal.feed(Group::Correlate))?,
+            make: Box::new(move |_| Correlate::new(&settings)),
+            sharing: Sharing::PerPartition,
+            appender: Some(self.journal(|journal| journal.appender())?),
+            clock: Arc::clone(&self.parts.clock),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            stop,
+            assigned: assigned.clone(),
+        };
+        self.thread("correlate", busy, move || worker.run())?;
+        // What collect forwards should come after the settings it is to be judged by. Where
+        // another instance holds every partition, nothing is assigned here and nothing is awaited.
+        let _ours = assigned.wait_for(SETTINGS_WAIT);
+        Ok(())
+    }
+
+    fn collect(&self, plan: CollectWorker, (stop, busy): Handles) -> Result<(), Failure> {
+        let settings = Arc::new(self.parts.config.collect());
+        let CollectWorker { name, feed, inputs, duties, sharing, room } = plan;
+        let origins = Arc::clone(&inputs);
+        let seed = fastrand::u64(..);
+        let make = move |slot: Slot| {
+            let duty = duties.get(usize::from(slot.input)).copied().unwrap_or(Duty::SendOn);
+            Collect::new(Arc::clone(&settings), duty, Arc::clone(&origins), room.clone(), seed)
+        };
+        let worker = Worker {
+            name,
+            inputs,
+            feed,
+            make: Box::new(make),
+            sharing,
+            appender: None,
+            clock: Arc::clone(&self.parts.clock),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            stop,
+            assigned: Shutdown::new(),
+        };
+        self.thread(name, busy, move || worker.run())
+    }
+
+    fn board(&self, board: Arc<Board>, (stop, busy): Handles) -> Result<(), Failure> {
+        let follow = Follow {
+            journal: Arc::clone(&self.parts.journal),
+            board,
+            rows: Box::new(CorrelateRows::default()),
+            clock: Arc::clone(&self.parts.clock),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            stop,
+        };
+        self.thread("board", busy, move || follow.run())
+    }
+
+    fn api(
+        &self,
+        board: Arc<Board>,
+        intake: Option<Intake>,
+        (stop, busy): Handles,
+    ) -> Result<SocketAddr, Failure> {
+        let settings = self.parts.config.api();
+        let listen = settings.listen;
+        let bound = self.runtime.block_on(api::bind(&settings));
+        let listener = bound.map_err(|error| {
+            Failure::other(format!("api.listen: {listen}: {error}; choose another address"))
+        })?;
+        let address = listener.local_addr().map_err(Failure::other)?;
+        let parts = api::Parts {
+            settings,
+            clock: Arc::clone(&self.parts.clock),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            board,
+            intake,
+            stop,
+        };
+        self.runtime.spawn(async move {
+            api::serve(listener, parts).await;
+            drop(busy);
+        });
+        Ok(address)
+    }
+
+    /// What reads events: the sources and, where there is HTTP, its intake.
+    fn collectors(&self, collects: bool, intakes: bool) -> Result<Collectors, Failure> {
+        let room = Room::new(self.parts.config.collect().cache_max);
+        let embedded = matches!(self.parts.config.journal(), JournalSettings::Sqlite(_));
+        let mut plan = Collectors::default();
+        let mut sources = Vec::new();
+        if collects {
+            sources = self.sources()?;
+        }
+        let http = intakes.then(|| self.intake()).transpose()?;
+        if embedded {
+            // One process owns every identity, whichever way its events come in.
+            let mut feeds: Vec<(Box<dyn Feed>, u16)> = Vec::new();
+            let mut inputs: Vec<Arc<str>> = Vec::new();
+            if let Some((intake, feed)) = http {
+                plan.intake = Some(intake);
+                feeds.push((Box::new(feed), 1));
+                inputs.push(HTTP.into());
+            }
+            for Source { feed, topics } in sources {
+                let count = u16::try_from(topics.len()).map_err(Failure::other)?;
+                feeds.push((feed, count));
+                inputs.extend(topics.iter().map(|topic| Arc::from(topic.topic.as_str())));
+            }
+            let duties = vec![Duty::Suppress; inputs.len()];
+            plan.workers.push(CollectWorker {
+                name: "collect",
+                feed: Box::new(Merged::new(feeds)),
+                inputs: inputs.into(),
+                duties: duties.into(),
+                sharing: Sharing::Whole,
+                room,
+            });
+            return Ok(plan);
+        }
+        if let Some((intake, feed)) = http {
+            plan.intake = Some(intake);
+            plan.workers.push(CollectWorker {
+                name: "intake",
+                feed: Box::new(feed),
+                inputs: Arc::new([HTTP.into()]),
+                duties: Arc::new([Duty::SendOn]),
+                sharing: Sharing::Whole,
+                room: room.clone(),
+            });
+        }
+        for Source { feed, topics } in sources {
+            let duty = |topic: &SourceTopic| {
+                if topic.keyed { Duty::Suppress } else { Duty::SendOn }
+            };
+            plan.workers.push(CollectWorker {
+                name: "collect",
+                feed,
+                inputs: topics.iter().map(|topic| Arc::from(topic.topic.as_str())).collect(),
+                duties: topics.iter().map(duty).collect(),
+                sharing: Sharing::PerPartition,
+                room: room.clone(),
+            });
+        }
+        for _ in 0..if collects { self.parts.config.collect_workers() } else { 0 } {
+            plan.workers.push(CollectWorker {
+                name: Group::Suppress.as_str(),
+                feed: self.journal(|journal| journal.feed(Group::Suppress))?,
+                inputs: Arc::new([Topic::Events.as_str().into()]),
+                duties: Arc::new([Duty::Suppress]),
+                sharing: Sharing::PerPartition,
+                room: room.clone(),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// A feed for each cluster that has source topics, and on Kafka one for each worker.
+    fn sources(&self) -> Result<Vec<Source>, Failure> {
+        let config = &self.parts.config;
+        let journal = config.journal();
+        let (own, group, instance, workers) = match &journal {
+            JournalSettings::Kafka(kafka) => {
+                (Some(kafka), &kafka.group, &kafka.instance, config.collect_workers())
+            }
+            // One process, one cache, one thread.
+            JournalSettings::Sqlite(_) => (None, &config.source_group(), &config.instance(), 1),
+        };
+        let mut by_cluster: BTreeMap<Cluster, Vec<SourceTopic>> = BTreeMap::new();
+        for topic in config.source_topics() {
+            let cluster = match (&topic.brokers, own) {
+                (Some(brokers), _) => (brokers.clone(), topic.extra.clone()),
+                (None, Some(own)) => (own.brokers.clone(), own.extra.clone()),
+                (None, None) => {
+                    return Err(Failure::usage(format!(
+                        "collect.sources: {}: brokers: missing; with the embedded journal a source \
+                         topic needs the brokers it is on",
+                        topic.source
+                    )));
+                }
+            };
+            by_cluster.entry(cluster).or_default().push(topic);
+        }
+        let mut sources = Vec::new();
+        for (number, ((brokers, extra), topics)) in by_cluster.into_iter().enumerate() {
+            for worker in 0..workers {
+                let from = kafka::Sources {
+                    brokers: brokers.clone(),
+                    extra: extra.clone(),
+                    group: format!("{group}-collect"),
+                    instance: format!("{instance}-{number}-{worker}"),
+                };
+                let appender = self.journal(|journal| journal.appender())?;
+                let clock = Arc::clone(&self.parts.clock);
+                let feed = kafka::sources(&from, &topics, appender, clock);
+                sources.push(Source {
+                    feed: feed.map_err(Failure::other)?,
+                    topics: topics.clone(),
+                });
+            }
+        }
+        Ok(sources)
+    }
+
+    fn intake(&self) -> Result<(Intake, IntakeFeed), Failure> {
+        let appender = self.journal(|journal| journal.appender())?;
+        let settings = self.parts.config.collect();
+        let read = move |bytes: &[u8], arrival: Timestamp| read_request(&settings, bytes, arrival);
+        let bounds = intake::Settings::default();
+        Ok(intake::queue(&bounds, Arc::new(read), appender, self.metrics.clone()))
+    }
+
+    fn journal<T>(
+        &self,
+        ask: impl FnOnce(&dyn Journal) -> Result<T, JournalError>,
+    ) -> Result<T, Failure> {
+        ask(self.parts.journal.as_ref()).map_err(Failure::other)
+    }
+
+    /// Runs a part on a thread of its own; when it gives up, the process stops.
+    fn thread(
+        &self,
+        name: &'static str,
+        busy: Busy,
+        work: impl FnOnce() -> Result<(), JournalError> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let (failed, stop) = (self.failed.clone(), self.parts.stop.clone());
+        let run = move || {
+            if let Err(failure) = work() {
+                error!(part = name, error = %failure, "gave up, stopping the process");
+                *failed.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                stop.begin();
+            }
+            drop(busy);
+        };
+        // The thread is not joined: `Order` waits for what it holds, with a deadline.
+        std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(Failure::other)
+    }
+}
+
+/// How to reach a cluster.
+type Cluster = (String, BTreeMap<String, String>);
+
+struct Source {
+    feed: Box<dyn Feed>,
+    topics: Vec<SourceTopic>,
+}
+
+#[derive(Default)]
+struct Collectors {
+    workers: Vec<CollectWorker>,
+    intake: Option<Intake>,
+}
+
+struct CollectWorker {
+    name: &'static str,
+    feed: Box<dyn Feed>,
+    inputs: Arc<[Arc<str>]>,
+    duties: Arc<[Duty]>,
+    sharing: Sharing,
+    room: Room,
+}
+
+/// Reads an HTTP request's body: events for the queue, and dead letters of what is none.
+fn read_request(settings: &collect::Settings, bytes: &[u8], arrival: Timestamp) -> Decoded {
+    let found = decode::decode(bytes, arrival, &settings.limits);
+    let mut decoded = Decoded {
+        events: found.events.iter().map(|event| wire::event::encode(event, arrival)).collect(),
+        tally: Tally {
+            events: vec![[0; EventOutcome::COUNT]; settings.sources.len()],
+            limited: found.limited,
+            ..Tally::default()
+        },
+        ..Decoded::default()
+    };
+    let record = Record {
+        offset: Offset::default(),
+        time: arrival,
+        kind: Kind::Raw,
+        key: None,
+        value: None,
+    };
+    for rejected in found.rejected {
+        if let Some(others) = decoded.tally.events.last_mut() {
+            others[EventOutcome::Rejected(rejected.reason).index()] += 1;
+        }
+        decoded.rejected.push(Rejected {
+            index: rejected.index,
+            reason: rejected.reason,
+            message: rejected.message.clone(),
+        });
+        decoded.dead_letters.push(dead_letter(HTTP, 0, &record, rejected));
+    }
+    decoded
+}

@@ -1,0 +1,104 @@
+//! Carries attempts out: one file for each kind of receiver.
+//!
+//! A receiver gets a [`Delivery`] and answers with an [`Outcome`]; when to try again, and what is then
+//! said, is not its business. Whatever happens outside, an attempt ends within a bounded time.
+
+use std::fmt::Write as _;
+
+use super::{Delivery, Outcome, ReceiverKind, ReceiverSettings};
+use crate::clock::SharedClock;
+
+pub mod log;
+pub mod webhook;
+
+/// A receiver that can be told.
+#[derive(Clone)]
+pub enum Receiver {
+    /// Readable lines.
+    Log(log::Log),
+    /// A signed POST.
+    Webhook(webhook::Webhook),
+}
+
+/// A receiver cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("receiver `{name}` cannot be set up: {why}")]
+pub struct SetupError {
+    /// Which.
+    pub name: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Receiver {
+    /// Sets a receiver up; nothing is sent. `lines` is where receivers of kind `log` write.
+    ///
+    /// # Errors
+    /// When its settings cannot be used on this machine.
+    pub fn new(
+        settings: &ReceiverSettings,
+        clock: SharedClock,
+        lines: &log::Lines,
+    ) -> Result<Self, SetupError> {
+        match &settings.kind {
+            ReceiverKind::Log => Ok(Self::Log(log::Log::new(lines.clone()))),
+            ReceiverKind::Webhook { url, secret, connect_timeout, timeout } => {
+                webhook::Webhook::new(url, secret.clone(), *connect_timeout, *timeout, clock)
+                    .map(Self::Webhook)
+                    .map_err(|why| SetupError { name: settings.name.to_string(), why })
+            }
+        }
+    }
+
+    /// Makes one attempt.
+    pub async fn deliver(&self, delivery: &Delivery) -> Outcome {
+        match self {
+            Self::Log(log) => log.deliver(delivery).await,
+            Self::Webhook(webhook) => webhook.deliver(delivery).await,
+        }
+    }
+}
+
+/// Text of others, safe on a terminal and in one line of a log: what would move the cursor, colour
+/// or turn around what follows is shown by its number; cut after `max` characters.
+#[must_use]
+pub fn printable(text: &str, max: usize) -> String {
+    let mut safe = String::with_capacity(text.len().min(max));
+    for (count, c) in text.chars().enumerate() {
+        if count == max {
+            safe.push('…');
+            break;
+        }
+        if steers(c) {
+            write!(safe, "\\u{{{:x}}}", u32::from(c)).expect("a string takes all");
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Control characters, and those that change direction, hide, or end a line.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_cannot_steer_a_terminal() {
+        let shown = printable("disk\x1b[2J full\r\nFAKE \u{202e}line\u{9b}31m", 100);
+        assert_eq!(shown, "disk\\u{1b}[2J full\\u{d}\\u{a}FAKE \\u{202e}line\\u{9b}31m");
+        assert_eq!(printable("größe ✓", 100), "größe ✓");
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        assert_eq!(printable("abcdef", 3), "abc…");
+        assert_eq!(printable("abc", 3), "abc");
+    }
+}

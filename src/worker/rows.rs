@@ -1,0 +1,46 @@
+//! Correlate's rows read as incidents, for whoever is not correlate: the board begins with them.
+
+use std::collections::BTreeMap;
+
+use crate::board::RowLoader;
+use crate::correlate::Correlate;
+use crate::model::{Change, CorrelateSettings, Span};
+use crate::stage::{RowError, Stage};
+
+/// Gathers rows of all partitions and makes incidents of them.
+#[derive(Debug, Default)]
+pub struct CorrelateRows(BTreeMap<u32, BTreeMap<Vec<u8>, Vec<u8>>>);
+
+impl RowLoader for CorrelateRows {
+    fn begin(&mut self) {
+        self.0.clear();
+    }
+
+    fn row(&mut self, partition: u32, key: &[u8], value: Option<&[u8]>) -> Result<(), RowError> {
+        let rows = self.0.entry(partition).or_default();
+        match value {
+            Some(value) => rows.insert(key.to_vec(), value.to_vec()),
+            None => rows.remove(key),
+        };
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Vec<Change>, RowError> {
+        // Only what the rows say is asked for; the settings would matter to new records.
+        let settings = CorrelateSettings {
+            reopen_window: Span::ZERO,
+            ok_memory_max: usize::MAX,
+            patterns: Vec::new(),
+        };
+        let mut incidents = Vec::new();
+        for rows in std::mem::take(&mut self.0).into_values() {
+            let mut stage = Correlate::new(&settings);
+            for (key, value) in &rows {
+                stage.restore(key, value)?;
+            }
+            stage.restored()?;
+            incidents.extend(stage.incidents());
+        }
+        Ok(incidents)
+    }
+}
