@@ -114,6 +114,12 @@ pub fn open(settings: &Settings, clock: SharedClock) -> Result<Arc<dyn Journal>,
     }))
 }
 
+/// Whether Muster sets this librdkafka key itself, because exactness rests on it.
+#[must_use]
+pub fn is_ours(key: &str) -> bool {
+    settings::REFUSED.contains(&key)
+}
+
 /// Makes the topics that are missing; answers a line a topic.
 ///
 /// # Errors

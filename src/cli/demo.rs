@@ -2,6 +2,7 @@
 //! simulated estate through its own HTTP intake.
 
 use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ mod estate;
 /// What the demo goes by: the same file that users read.
 const CONFIG: &str = include_str!("../../config/examples/demo.yaml");
 
+/// Where the demo listens unless it is taken.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 /// How often the running compression is shown.
 const SHOWN_EVERY: u32 = 10;
 
@@ -38,7 +42,7 @@ pub(super) struct Options {
     exit: bool,
     /// Listen here instead of 127.0.0.1:8080; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<std::net::SocketAddr>,
+    listen: Option<SocketAddr>,
 }
 
 /// Runs the script.
@@ -49,9 +53,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let stop = Shutdown::new();
     shutdown::on_signals(stop.clone()).map_err(Failure::other)?;
     let directory = Directory::new()?;
-    let mut config = config::from_yaml(CONFIG).map_err(Failure::other)?;
-    config.set_listen(options.listen.unwrap_or_else(|| free(config.api().listen)));
-    config.set_sqlite_path(&directory.0);
+    let listen = options.listen.unwrap_or_else(|| free(LISTEN));
+    let text = format!(
+        "{CONFIG}\njournal: {{path: \"{}\"}}\napi: {{listen: \"{listen}\"}}\n",
+        directory.0.display()
+    );
+    let config = config::parse(&text).map_err(Failure::other)?;
     let config::JournalSettings::Sqlite(settings) = config.journal() else {
         return Err(Failure::other("the demo runs on the embedded journal"));
     };
@@ -194,10 +201,10 @@ fn thousands(number: u64) -> String {
 }
 
 /// The configured address, or any free port where it is taken.
-fn free(wanted: std::net::SocketAddr) -> std::net::SocketAddr {
+fn free(wanted: SocketAddr) -> SocketAddr {
     match std::net::TcpListener::bind(wanted) {
         Ok(_) => wanted,
-        Err(_) => std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 0)),
     }
 }
 

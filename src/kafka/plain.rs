@@ -169,7 +169,9 @@ impl Feed for PlainFeed {
     ) -> Result<(), JournalError> {
         let Out::Rows { name, .. } = &self.out else { return Ok(()) };
         let group = format!("{}.restore", self.group);
-        match rows::restore(&self.cluster, &group, name, slot.partition, row) {
+        // A rebalance is only noted here; what else goes wrong shows again at the next poll.
+        let alive = || drop(self.consumer.serve(Duration::ZERO));
+        match rows::restore(&self.cluster, &group, name, slot.partition, &alive, row) {
             Ok(()) => Ok(()),
             Err(error) => self.fail(error),
         }

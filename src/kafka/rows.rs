@@ -25,12 +25,14 @@ use crate::stage::{Offset, Slot};
 /// How long nothing at all may arrive: longer than a dead producer's transaction stays open.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Hands over the last value of every row of a partition; no deleted one.
+/// Hands over the last value of every row of a partition; no deleted one. `alive` is called now and
+/// then, since a long restore must not cost the caller its place in the group.
 pub(super) fn restore(
     cluster: &Cluster,
     group: &str,
     topic: &str,
     partition: u32,
+    alive: &dyn Fn(),
     row: &mut dyn FnMut(&[u8], &[u8]),
 ) -> Result<(), JournalError> {
     let doing = || format!("restore from {topic} partition {partition}");
@@ -55,7 +57,7 @@ pub(super) fn restore(
     list.add_partition_offset(topic, number, Place::Offset(begin)).map_err(failed)?;
     member.assign(&list).map_err(failed)?;
 
-    let result = fold(&member, &mut reader, end, &doing);
+    let result = fold(&member, &mut reader, end, alive, &doing);
     leave(&member);
     for (key, value) in result? {
         row(&key, &value);
@@ -67,12 +69,14 @@ fn fold(
     member: &Member,
     reader: &mut Reader,
     end: i64,
+    alive: &dyn Fn(),
     doing: &dyn Fn() -> String,
 ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, JournalError> {
     let mut rows = BTreeMap::new();
     let mut quiet = Stopwatch::start();
     let mut signals = Vec::new();
     loop {
+        alive();
         drop(member.poll(Duration::ZERO));
         let batch = reader.read(Duration::from_millis(50), &mut |_, _| true, &mut signals);
         for index in 0..batch.len() {

@@ -11,7 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use crate::journal::JournalError;
 
 /// Settings that would break what a feed promises.
-const REFUSED: [&str; 17] = [
+pub(super) const REFUSED: [&str; 17] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",

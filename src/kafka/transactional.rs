@@ -232,7 +232,9 @@ impl Feed for TransactionalFeed {
     ) -> Result<(), JournalError> {
         let (topic, _) = self.parts.names.of(self.parts.rows);
         let group = format!("{}.restore", self.parts.group);
-        match rows::restore(&self.parts.cluster, &group, topic, slot.partition, row) {
+        // A rebalance is only noted here; what else goes wrong shows again at the next poll.
+        let alive = || drop(self.parts.consumer.serve(Duration::ZERO));
+        match rows::restore(&self.parts.cluster, &group, topic, slot.partition, &alive, row) {
             Ok(()) => Ok(()),
             Err(error) => self.fail(error),
         }

@@ -127,8 +127,6 @@ impl Broker {
         vec![
             "-Xmx512m".to_owned(),
             "-Xms128m".to_owned(),
-            // Starts faster, and the test machine's cores are shared.
-            "-XX:TieredStopAtLevel=1".to_owned(),
             "-XX:+UseSerialGC".to_owned(),
             format!("-Dlog4j2.configurationFile={}", self.dir.join("log4j2.properties").display()),
             "-cp".to_owned(),

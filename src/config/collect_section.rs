@@ -1,0 +1,195 @@
+//! `collect`: sources and limits.
+//!
+//! An event's `source` names its entry; the entry called `defaults` stands for all others and gives
+//! the rest what they do not say themselves. Only `topic` makes an entry be read from Kafka.
+
+use std::sync::Arc;
+
+use super::journal_section::{
+    Journal, JournalKind, TOPIC_NAME_RULE, brokers, client_settings, is_topic_name, mask,
+};
+use super::read::Node;
+use crate::collect::{Limits, Settings, SourceSettings};
+use crate::kafka::{SourceTopic, Start};
+use crate::model::Span;
+
+const DEFAULTS: &str = "defaults";
+/// Keys that say how a topic is read and mean nothing without one.
+const TOPIC_KEYS: [&str; 6] =
+    ["keyed", "decoder", "start", "brokers", "settings", "settings_files"];
+const WEEK: Span = Span::from_secs(7 * 86_400);
+const YEAR: Span = Span::from_secs(365 * 86_400);
+
+/// The section.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Collect {
+    pub(super) settings: Settings,
+    pub(super) topics: Vec<SourceTopic>,
+    pub(super) workers: usize,
+}
+
+impl Collect {
+    /// One line for people.
+    pub(super) fn summary(&self) -> String {
+        let sources = self.settings.sources.len().saturating_sub(1);
+        let topics: Vec<&str> = self.topics.iter().map(|topic| topic.topic.as_str()).collect();
+        match topics.as_slice() {
+            [] => format!("{sources} named sources, events over HTTP only"),
+            topics => {
+                format!("{sources} named sources, events over HTTP and from {}", topics.join(", "))
+            }
+        }
+    }
+}
+
+/// The same without secrets.
+pub(super) fn masked(topic: &SourceTopic) -> SourceTopic {
+    SourceTopic { extra: mask(&topic.extra), ..topic.clone() }
+}
+
+pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
+    let (sources, topics) = sources(&mut node, journal);
+    let settings = Settings {
+        sources,
+        cache_max: size(node.count("cache_max", 1_000_000, 1_000, 1_000_000_000)),
+        limits: limits(node.table("limits")),
+    };
+    let workers = size(node.count("workers", 2, 1, 256));
+    node.finish();
+    Collect { settings, topics, workers }
+}
+
+fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<SourceTopic>) {
+    let mut entries: Vec<Entry> = Vec::new();
+    for mut table in node.tables("sources").unwrap_or_default() {
+        if let Some(entry) = entry(&mut table, journal) {
+            if entries.iter().any(|other| other.name == entry.name) {
+                table.broken("name", Some(&entry.name), "is listed twice");
+            }
+            if let Some(topic) = &entry.topic
+                && let Some(other) = entries.iter().find(|other| other.reads(topic))
+            {
+                let rule = format!("is read by source `{}` already", other.name);
+                table.broken("topic", Some(&topic.topic), rule);
+            }
+            entries.push(entry);
+        }
+        table.finish();
+    }
+    let defaults = entries.iter().find(|entry| entry.name == DEFAULTS);
+    let shard = defaults.and_then(|entry| entry.shard.clone()).unwrap_or_else(|| "default".into());
+    let expire_after = defaults.and_then(|entry| entry.expire_after).unwrap_or(WEEK);
+    let settings = |name: &str, entry: Option<&Entry>| SourceSettings {
+        name: name.into(),
+        shard: entry.and_then(|e| e.shard.clone()).unwrap_or_else(|| shard.clone()).into(),
+        expire_after: entry.and_then(|entry| entry.expire_after).unwrap_or(expire_after),
+    };
+    let named = entries.iter().filter(|entry| entry.name != DEFAULTS);
+    let mut sources: Vec<SourceSettings> =
+        named.map(|entry| settings(&entry.name, Some(entry))).collect();
+    sources.push(settings(DEFAULTS, None));
+    (sources, entries.into_iter().filter_map(|entry| entry.topic).collect())
+}
+
+/// One item of the list.
+struct Entry {
+    name: String,
+    shard: Option<String>,
+    expire_after: Option<Span>,
+    topic: Option<SourceTopic>,
+}
+
+impl Entry {
+    fn reads(&self, topic: &SourceTopic) -> bool {
+        self.topic.as_ref().is_some_and(|own| {
+            own.topic == topic.topic && own.brokers == topic.brokers
+        })
+    }
+}
+
+fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
+    let name = table.required("name", "an event's `source` is found by it");
+    let shard = table.text("shard");
+    let expire_after = table.optional_span("expire_after", Span::MINUTE, YEAR);
+    let has_topic = table.has("topic");
+    let given = TOPIC_KEYS.into_iter().filter(|key| table.has(key));
+    for key in given.filter(|_| !has_topic).collect::<Vec<_>>() {
+        table.broken(key, None, "says how to read a topic, but there is no `topic` beside it");
+    }
+    let topic = topic(table, name.as_deref().unwrap_or(DEFAULTS), journal);
+    if let (Some(DEFAULTS), Some(topic)) = (name.as_deref(), &topic) {
+        let rule = "belongs to a source with a name of its own, not to `defaults`";
+        table.broken("topic", Some(&topic.topic), rule);
+    }
+    Some(Entry { name: name?, shard, expire_after, topic })
+}
+
+fn topic(table: &mut Node<'_>, source: &str, journal: &Journal) -> Option<SourceTopic> {
+    let name = table.text("topic");
+    // There is one decoder so far; the word is checked so that a wrong one is not taken for it.
+    table.word("decoder", (), &[("canonical", ())]);
+    let keyed = table.flag("keyed", false);
+    let start = start(table);
+    let shared = !table.has("brokers");
+    let brokers = brokers(table);
+    let extra = client_settings(table);
+    let name = name?;
+    if !is_topic_name(&name) {
+        table.broken("topic", Some(&name), TOPIC_NAME_RULE);
+    }
+    if shared && journal.kind == JournalKind::Sqlite {
+        table.missing(
+            "brokers",
+            "the topic is on Kafka, and the embedded journal has no brokers it could share",
+        );
+    }
+    let own = journal.kafka.topics.values().any(|topic| topic.name == name);
+    if own && shared && journal.kind == JournalKind::Kafka {
+        table.broken("topic", Some(&name), "is a topic of muster's own (journal.topics)");
+    }
+    Some(SourceTopic { source: Arc::from(source), topic: name, keyed, start, brokers, extra })
+}
+
+fn start(table: &mut Node<'_>) -> Start {
+    match table.text("start").as_deref() {
+        None | Some("latest") => Start::Latest,
+        Some("earliest") => Start::Earliest,
+        Some(text) => match Span::parse(text) {
+            Ok(age) if age <= YEAR => Start::Age(age),
+            _ => {
+                let rule = "is none of latest, earliest or an age up to 365d such as 24h";
+                table.broken("start", Some(text), rule);
+                Start::Latest
+            }
+        },
+    }
+}
+
+fn limits(mut node: Node<'_>) -> Limits {
+    let default = Limits::default();
+    let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    let limits = Limits {
+        record_bytes: size(node.bytes(
+            "record_bytes",
+            number(default.record_bytes),
+            1 << 10,
+            64 << 20,
+        )),
+        depth: size(node.count("depth", number(default.depth), 1, 120)),
+        tags: size(node.count("tags", number(default.tags), 1, 100_000)),
+        value_bytes: size(node.bytes("value_bytes", number(default.value_bytes), 16, 1 << 20)),
+        description_bytes: size(node.bytes(
+            "description_bytes",
+            number(default.description_bytes),
+            16,
+            1 << 20,
+        )),
+        ahead: node.span("ahead", default.ahead, Span::ZERO, Span::from_secs(86_400)),
+    };
+    node.finish();
+    limits
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,128 @@
+//! `correlate`: patterns and windows.
+//!
+//! Patterns stand in the order they are asked in; those that are switched off are checked like the
+//! others, so that switching one on needs no second look.
+
+use super::read::Node;
+use crate::model::{CorrelateSettings, Pattern, Span};
+
+const HOUR: Span = Span::from_secs(3_600);
+/// Longer windows would make correlate keep what nobody remembers.
+const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
+const BY_MAX: usize = 5;
+/// The least there is; `0` would be no window at all.
+const LEAST: Span = Span::from_millis(1);
+
+/// The section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Correlate {
+    pub(super) reopen_window: Span,
+    pub(super) ok_memory_max: usize,
+    pub(super) patterns: Vec<Entry>,
+}
+
+/// A pattern, switched on or off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) enabled: bool,
+    pub(super) pattern: Pattern,
+}
+
+impl Correlate {
+    pub(super) fn settings(&self) -> CorrelateSettings {
+        let enabled = self.patterns.iter().filter(|entry| entry.enabled);
+        CorrelateSettings {
+            reopen_window: self.reopen_window,
+            ok_memory_max: self.ok_memory_max,
+            patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
+        }
+    }
+
+    /// The names of the patterns that are enabled.
+    pub(super) fn names(&self) -> Vec<String> {
+        let enabled = self.patterns.iter().filter(|entry| entry.enabled);
+        enabled.map(|entry| entry.pattern.name.to_string()).collect()
+    }
+}
+
+pub(super) fn read(mut node: Node<'_>) -> Correlate {
+    let reopen_window =
+        node.span("reopen_window", Span::from_secs(1_800), Span::ZERO, WINDOW_MAX);
+    let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
+    let patterns = match node.tables("patterns") {
+        None => vec![general("cluster"), general("host")],
+        Some(tables) => {
+            let mut patterns: Vec<Entry> = Vec::new();
+            for mut table in tables {
+                let entry = entry(&mut table);
+                if patterns.iter().any(|other| other.pattern.name == entry.pattern.name) {
+                    table.broken("name", Some(&entry.pattern.name), "is the name of two patterns");
+                }
+                table.finish();
+                patterns.push(entry);
+            }
+            patterns
+        }
+    };
+    node.finish();
+    let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
+    Correlate { reopen_window, ok_memory_max, patterns }
+}
+
+/// What goes where no pattern is configured: alerts that share this tag within an hour.
+fn general(tag: &str) -> Entry {
+    let pattern = Pattern {
+        name: tag.into(),
+        matchers: Default::default(),
+        by: vec![tag.into()],
+        window: HOUR,
+        gap: None,
+        cross_source: true,
+        max_alerts: 1_000,
+    };
+    Entry { enabled: true, pattern }
+}
+
+fn entry(table: &mut Node<'_>) -> Entry {
+    let name = table.required("name", "every explanation names the pattern");
+    let matchers = table.matchers("match");
+    let by = by(table);
+    let window = table.span("window", HOUR, LEAST, WINDOW_MAX);
+    let gap = table.optional_span("gap", LEAST, WINDOW_MAX);
+    if let Some(gap) = gap.filter(|gap| *gap > window) {
+        let rule = format!("is more than the window, {window}; no alert would be further apart");
+        table.broken("gap", Some(&gap.to_string()), rule);
+    }
+    let max_alerts = table.count("max_alerts", 1_000, 1, 100_000);
+    Entry {
+        enabled: table.flag("enabled", true),
+        pattern: Pattern {
+            name: name.unwrap_or_default().into(),
+            matchers,
+            by,
+            window,
+            gap,
+            cross_source: table.flag("cross_source", true),
+            max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
+        },
+    }
+}
+
+fn by(table: &mut Node<'_>) -> Vec<Box<str>> {
+    let tags = table.texts("by");
+    if tags.is_empty() {
+        table.missing("by", "name 1 to 5 tags whose values the alerts of an incident share");
+    }
+    if tags.len() > BY_MAX {
+        table.broken("by", Some(&tags.join(", ")), format!("are more than {BY_MAX} tags"));
+    }
+    for (number, tag) in tags.iter().enumerate() {
+        let key = format!("by[{number}]");
+        if tag.trim().is_empty() {
+            table.broken(&key, Some(tag), "is empty; name a tag");
+        } else if tags[..number].contains(tag) {
+            table.broken(&key, Some(tag), "is named twice");
+        }
+    }
+    tags.into_iter().map(Into::into).collect()
+}

@@ -1,0 +1,156 @@
+//! The real program as a child process, and a receiver that remembers what it was told.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use tokio::runtime::Runtime;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A running `muster run`; killed when it is dropped.
+pub struct Muster {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Muster {
+    /// Starts it with a config file; its log goes beside it.
+    pub fn start(config: &Path, arguments: &[&str]) -> Self {
+        let log = config.with_extension("log");
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .arg("run")
+            .arg("-c")
+            .arg(config)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .expect("the program starts");
+        Self { child, log }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is ours to kill");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// SIGTERM; the exit code, and how long it took.
+    pub fn terminate(mut self) -> (Option<i32>, Duration) {
+        let asked = Instant::now();
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success(), "SIGTERM was not sent");
+        let status = self.child.wait().expect("it ends");
+        (status.code(), asked.elapsed())
+    }
+
+    /// What it logged, for the message of a failure.
+    pub fn log(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Panics with its log where it has ended by itself.
+    pub fn assert_running(&mut self) {
+        if let Some(status) = self.child.try_wait().expect("its state can be asked") {
+            panic!("muster ended by itself with {status}:\n{}", self.log());
+        }
+    }
+}
+
+impl Drop for Muster {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Waits until something holds, and fails with what it was after [`PATIENCE`].
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// One notice as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// `webhook-id`.
+    pub id: String,
+    /// The incident.
+    pub incident: String,
+    /// Its revision.
+    pub revision: u64,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// A webhook receiver on loopback that takes everything.
+pub struct Receiver {
+    told: Arc<Mutex<Vec<Told>>>,
+    /// Where it listens.
+    pub url: String,
+    _runtime: Runtime,
+}
+
+impl Receiver {
+    /// Starts it.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let router = Router::new().route("/", post(take)).with_state(Arc::clone(&told));
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        runtime.spawn(async move { axum::serve(listener, router).await });
+        Self { told, url, _runtime: runtime }
+    }
+
+    /// Everything it was told, in order.
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().expect("no panic while holding it").clone()
+    }
+}
+
+async fn take(
+    State(told): State<Arc<Mutex<Vec<Told>>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let change: serde_json::Value = serde_json::from_slice(&body).expect("a change");
+    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).expect("a webhook-id");
+    told.lock().expect("no panic while holding it").push(Told {
+        id: id.to_owned(),
+        incident: change["id"].as_str().expect("an id").to_owned(),
+        revision: change["revision"].as_u64().expect("a revision"),
+        body: body.to_vec(),
+    });
+    StatusCode::OK
+}
