@@ -6,4 +6,7 @@ pub mod bench;
 pub mod broker;
 pub mod conformance;
 pub mod drain;
+pub mod generate;
 pub mod load;
+pub mod pipeline;
+pub mod scenario;

@@ -1,0 +1,337 @@
+//! Reads a scenario: settings, events with their arrival, and the changes that must come of them.
+//!
+//! The format is for operators to review; `show` says how a change is written. A scenario runs
+//! through the real stages in several ways that must all tell the same. What a line does not say
+//! is not compared, but the stream of lines is: one more, one less or another order fails.
+//!
+//! ```text
+//! # What it is about.
+//! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
+//! reopen_window 30m
+//! ok_memory_max 2
+//! expire_after 5m              # of every source, or of one: expire_after nagios 5m
+//! shard SOURCE NAME
+//! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
+//! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
+//! 12:05:00  tick
+//! 12:06:00  settings           # patterns that follow replace those before
+//! ----
+//! 12:00:00  opened  web  critical  1 firing
+//! ----
+//! nagios web-1/cpu  critical  firing  #1     # every alert that is kept, by start
+//! ```
+
+use crate::collect;
+use crate::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+
+use super::pipeline::{Pipeline, Way};
+use words::{Words, time};
+
+mod show;
+mod words;
+
+/// A scenario, ready to run.
+#[derive(Debug)]
+pub struct Scenario {
+    collect: collect::Settings,
+    correlate: CorrelateSettings,
+    steps: Vec<(Timestamp, Step)>,
+    changes: Vec<String>,
+    alerts: Option<Vec<String>>,
+    rests_on_repeats: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Event(Vec<u8>),
+    Tick,
+    Settings(CorrelateSettings),
+}
+
+/// How a scenario is run; each must tell the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// As it stands.
+    Plain,
+    /// Correlate is committed, thrown away and restored after every record.
+    Restored,
+    /// Collect forgets everything after every record.
+    Forgetful,
+    /// Events are decoded first and sent on to the owner of their identity.
+    SentOn,
+}
+
+impl Run {
+    /// Every way.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Restored, Self::Forgetful, Self::SentOn];
+}
+
+/// The file is no scenario, or what happened is not what it says.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// A line cannot be read.
+    #[error("line {line}: `{text}`: {why}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+        /// What is wrong with it, and what belongs there.
+        why: String,
+    },
+    /// Something else than expected was told.
+    #[error("run {run:?} told otherwise (- expected, + told):\n{diff}")]
+    Otherwise {
+        /// In which way it ran.
+        run: Run,
+        /// Both, line by line.
+        diff: String,
+    },
+    /// The stages failed.
+    #[error("run {run:?}: {why}")]
+    Failed {
+        /// In which way it ran.
+        run: Run,
+        /// What failed.
+        why: String,
+    },
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// Names the line that cannot be read and says what belongs there.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let mut reader = Reader::new();
+        for (index, line) in text.lines().enumerate() {
+            reader.line(line).map_err(|why| ScenarioError::Line {
+                line: index + 1,
+                text: line.to_owned(),
+                why,
+            })?;
+        }
+        Ok(reader.scenario)
+    }
+
+    /// Runs it in every way that must tell the same.
+    ///
+    /// # Errors
+    /// Shows what was told beside what was expected.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        for run in Run::ALL {
+            if run == Run::Forgetful && self.rests_on_repeats {
+                continue;
+            }
+            let told = self.run(run)?;
+            let counts = run != Run::Forgetful;
+            let mut diff = show::compare(&self.changes, show::changes(&told, counts));
+            if let (None, Some(alerts)) = (&diff, &self.alerts) {
+                diff = show::compare(alerts, show::alerts(&told, counts));
+            }
+            if let Some(diff) = diff {
+                return Err(ScenarioError::Otherwise { run, diff });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs it in one way.
+    ///
+    /// # Errors
+    /// When a row cannot be restored, or an event of the scenario could not be read.
+    pub fn run(&self, run: Run) -> Result<Pipeline, ScenarioError> {
+        let failed = |why: String| ScenarioError::Failed { run, why };
+        let way = if run == Run::SentOn { Way::SentOn } else { Way::Straight };
+        let mut pipeline = Pipeline::new(self.collect.clone(), self.correlate.clone(), way);
+        for (at, step) in &self.steps {
+            match step {
+                Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
+                Step::Tick => pipeline.tick(*at),
+                Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
+            }
+            match run {
+                Run::Restored => {
+                    pipeline.restart_correlate().map_err(|error| failed(error.to_string()))?;
+                }
+                Run::Forgetful => pipeline.forget_collected(),
+                Run::Plain | Run::SentOn => {}
+            }
+        }
+        match pipeline.dead().first() {
+            None => Ok(pipeline),
+            Some(dead) => {
+                Err(failed(format!("set aside: {}", String::from_utf8_lossy(&dead.value))))
+            }
+        }
+    }
+}
+
+enum Part {
+    Story,
+    Changes,
+    Alerts,
+}
+
+struct Reader {
+    scenario: Scenario,
+    part: Part,
+    /// Settings that follow a `settings` line.
+    later: bool,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let everybody = collect::SourceSettings {
+            name: "defaults".into(),
+            shard: "default".into(),
+            expire_after: Span::from_secs(7 * 86_400),
+        };
+        let scenario = Scenario {
+            collect: collect::Settings {
+                sources: vec![everybody],
+                cache_max: 1_000,
+                limits: collect::Limits::default(),
+            },
+            correlate: CorrelateSettings {
+                reopen_window: Span::from_secs(1_800),
+                ok_memory_max: 200_000,
+                patterns: Vec::new(),
+            },
+            steps: Vec::new(),
+            changes: Vec::new(),
+            alerts: None,
+            rests_on_repeats: false,
+        };
+        Self { scenario, part: Part::Story, later: false }
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let words = Words::parse(line)?;
+        let Some(first) = words.plain.first().cloned() else {
+            return if words.named.is_empty() { Ok(()) } else { Err("a word is missing".into()) };
+        };
+        if first == "----" {
+            self.part = match self.part {
+                Part::Story => Part::Changes,
+                Part::Changes => {
+                    self.scenario.alerts = Some(Vec::new());
+                    Part::Alerts
+                }
+                Part::Alerts => return Err("there are three parts at most".into()),
+            };
+            return Ok(());
+        }
+        match (&self.part, &mut self.scenario.alerts) {
+            (Part::Story, _) if first.starts_with(|c: char| c.is_ascii_digit()) => self.step(words),
+            (Part::Story, _) => self.setting(words),
+            (Part::Alerts, Some(alerts)) => {
+                alerts.push(line.to_owned());
+                Ok(())
+            }
+            _ => {
+                time(&first)?;
+                self.scenario.changes.push(line.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    fn step(&mut self, words: Words) -> Result<(), String> {
+        let at = time(&words.plain[0])?;
+        self.later = false;
+        let step = match &words.plain[1..] {
+            [word] if word == "tick" => Step::Tick,
+            [word] if word == "settings" => {
+                self.later = true;
+                Step::Settings(CorrelateSettings {
+                    patterns: Vec::new(),
+                    ..self.scenario.correlate.clone()
+                })
+            }
+            [source, place, status] => {
+                Step::Event(words::event(at, source, place, status, &words.named)?)
+            }
+            _ => return Err("after the time: `source host/check status`, `tick`, `settings`".into()),
+        };
+        self.scenario.steps.push((at, step));
+        Ok(())
+    }
+
+    fn setting(&mut self, mut words: Words) -> Result<(), String> {
+        let span = |text: &String| Span::parse(text).map_err(|error| error.to_string());
+        let plain = std::mem::take(&mut words.plain);
+        let plain: Vec<&String> = plain.iter().collect();
+        match (plain[0].as_str(), &plain[1..]) {
+            ("pattern", [name]) => {
+                let pattern = pattern(name, &words)?;
+                self.correlate()?.patterns.push(pattern);
+            }
+            ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
+            ("ok_memory_max", [max]) => {
+                self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;
+            }
+            ("expire_after", [life]) => {
+                let life = span(life)?;
+                for source in &mut self.scenario.collect.sources {
+                    source.expire_after = life;
+                }
+            }
+            ("expire_after", [name, life]) => self.source(name).expire_after = span(life)?,
+            ("shard", [name, shard]) => self.source(name).shard = shard.as_str().into(),
+            ("rests_on_repeats", [_reason]) => self.scenario.rests_on_repeats = true,
+            _ => return Err("no such setting, or not with these words".into()),
+        }
+        Ok(())
+    }
+
+    /// The settings that the lines here are about.
+    fn correlate(&mut self) -> Result<&mut CorrelateSettings, String> {
+        match (self.later, self.scenario.steps.last_mut()) {
+            (true, Some((_, Step::Settings(settings)))) => Ok(settings),
+            (false, None) => Ok(&mut self.scenario.correlate),
+            _ => Err("settings come before the first event, or after a `settings` line".into()),
+        }
+    }
+
+    fn source(&mut self, name: &str) -> &mut collect::SourceSettings {
+        let sources = &mut self.scenario.collect.sources;
+        let at = sources.iter().position(|source| *source.name == *name).unwrap_or_else(|| {
+            let new = collect::SourceSettings {
+                name: name.into(),
+                ..sources.last().cloned().expect("`defaults` is always there")
+            };
+            sources.insert(0, new);
+            0
+        });
+        &mut sources[at]
+    }
+}
+
+fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
+    let mut pattern = Pattern {
+        name: name.into(),
+        matchers: Matchers::default(),
+        by: Vec::new(),
+        window: Span::from_secs(3_600),
+        gap: None,
+        cross_source: true,
+        max_alerts: 1_000,
+    };
+    for (key, value) in &words.named {
+        let span = || Span::parse(value).map_err(|error| error.to_string());
+        match key.as_str() {
+            "by" => pattern.by = value.split(',').map(Box::from).collect(),
+            "window" => pattern.window = span()?,
+            "gap" => pattern.gap = Some(span()?),
+            "match" => {
+                let matchers = Matchers::parse([value.as_str()]);
+                pattern.matchers = matchers.map_err(|error| error.to_string())?;
+            }
+            "cross_source" => pattern.cross_source = value != "no",
+            "max_alerts" => pattern.max_alerts = value.parse().map_err(|_| "not a number")?,
+            _ => return Err(format!("a pattern has no `{key}`")),
+        }
+    }
+    if pattern.by.is_empty() { Err("a pattern needs `by=`".into()) } else { Ok(pattern) }
+}

@@ -1,0 +1,245 @@
+//! Writes changes and alerts as a scenario has them, and compares.
+//!
+//! Every line has fixed columns; what is named besides is shown only where the expected line asks
+//! for it, so that a scenario says what it is about and no more.
+//!
+//! Changes: log time, kinds joined by `+`, leading name, status, `N firing`; then any of `of N`
+//! (alerts that ever joined), `#1` (the incident, numbered as they appear) and the names below.
+//! Alerts: source, host/check, last status, `firing` or its reason, incident.
+
+use std::collections::BTreeMap;
+
+use super::super::pipeline::Pipeline;
+use super::words::{Words, show_time};
+use crate::model::change::Member;
+use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
+use crate::wire;
+
+/// A line that was told: its fixed columns and everything that may be asked for.
+pub(super) struct Line {
+    fixed: Vec<String>,
+    named: BTreeMap<&'static str, String>,
+}
+
+/// Incidents by their number, and alerts by host and check.
+struct Names {
+    incidents: Vec<IncidentId>,
+    alerts: BTreeMap<AlertId, String>,
+}
+
+/// Every change as a line; `counts` says whether the numbers of events are as expected.
+pub(super) fn changes(told: &Pipeline, counts: bool) -> Vec<Line> {
+    let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
+    let decoded: Vec<Change> = decoded.filter_map(Result::ok).collect();
+    let names = names(&decoded);
+    decoded.iter().map(|change| line(change, &names, counts)).collect()
+}
+
+/// Every alert that is kept, by start.
+pub(super) fn alerts(told: &Pipeline, counts: bool) -> Vec<Line> {
+    let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
+    let names = names(&decoded.filter_map(Result::ok).collect::<Vec<_>>());
+    let mut alerts: Vec<&Alert> = told.correlate().alerts().collect();
+    alerts.sort_by_key(|alert| (alert.started_at, place(&alert.host, &alert.check)));
+    alerts.into_iter().map(|alert| alert_line(alert, &names, counts)).collect()
+}
+
+/// The difference, line by line; none where all is as expected.
+pub(super) fn compare(expected: &[String], told: Vec<Line>) -> Option<String> {
+    let mut diff = String::new();
+    let mut same = expected.len() == told.len();
+    let mut told = told.into_iter();
+    for text in expected {
+        let wanted = normal(text);
+        match told.next().map(|line| line.as_asked(text)) {
+            Some(line) if line == wanted => diff.push_str(&format!("  {wanted}\n")),
+            Some(line) => {
+                same = false;
+                diff.push_str(&format!("- {wanted}\n+ {line}\n"));
+            }
+            None => diff.push_str(&format!("- {wanted}\n")),
+        }
+    }
+    for line in told {
+        diff.push_str(&format!("+ {}\n", line.fixed.join("  ")));
+    }
+    (!same).then_some(diff)
+}
+
+impl Line {
+    /// The line with what `asked` names, in its order.
+    fn as_asked(mut self, asked: &str) -> String {
+        let Ok(words) = Words::parse(asked) else { return self.fixed.join("  ") };
+        let optional = words.plain.iter().skip(self.fixed.len());
+        for word in optional {
+            if word.starts_with('#') || word == "of" {
+                let key = if word == "of" { "of" } else { "#" };
+                self.fixed.push(self.named.get(key).cloned().unwrap_or_default());
+            }
+        }
+        for (name, _) in &words.named {
+            let value = self.named.get(name.as_str()).map_or("?", String::as_str);
+            self.fixed.push(format!("{name}={value}"));
+        }
+        self.fixed.join("  ")
+    }
+}
+
+/// The expected line in the same shape: one blank between words of a column, two between columns.
+fn normal(text: &str) -> String {
+    let Ok(words) = Words::parse(text) else { return text.to_owned() };
+    let mut columns: Vec<String> = Vec::new();
+    for word in words.plain {
+        match columns.last_mut() {
+            Some(number) if word == "firing" && number.parse::<u32>().is_ok() => {
+                number.push_str(" firing");
+            }
+            Some(of) if of == "of" => of.push_str(&format!(" {word}")),
+            _ => columns.push(word),
+        }
+    }
+    columns.extend(words.named.into_iter().map(|(name, value)| format!("{name}={value}")));
+    columns.join("  ")
+}
+
+fn names(changes: &[Change]) -> Names {
+    let mut names = Names { incidents: Vec::new(), alerts: BTreeMap::new() };
+    for change in changes {
+        if !names.incidents.contains(&change.id) {
+            names.incidents.push(change.id);
+        }
+        for member in &change.alerts {
+            names.alerts.insert(member.id, place(&member.host, &member.check));
+        }
+    }
+    names
+}
+
+impl Names {
+    fn incident(&self, id: IncidentId) -> String {
+        let number = self.incidents.iter().position(|known| *known == id);
+        number.map_or_else(|| "#?".to_owned(), |at| format!("#{}", at + 1))
+    }
+}
+
+fn line(change: &Change, names: &Names, counts: bool) -> Line {
+    let kinds: Vec<&str> = change.kinds.iter().map(|kind| kind.as_str()).collect();
+    let fixed = vec![
+        show_time(change.at),
+        kinds.join("+"),
+        leading(change),
+        change.status.to_string(),
+        format!("{} firing", change.counts.firing),
+    ];
+    let time = |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), show_time);
+    let incident = |id: Option<IncidentId>| id.map_or("none".into(), |id| names.incident(id));
+    let joined: Vec<&Member> =
+        change.alerts.iter().filter(|member| change.joined.contains(&member.id)).collect();
+    let mut named = BTreeMap::from([
+        ("#", names.incident(change.id)),
+        ("of", format!("of {}", change.counts.total)),
+        ("rev", change.revision.to_string()),
+        ("title", change.title.clone()),
+        ("severity", change.severity.to_string()),
+        ("reason", change.resolved.map_or("none", |(_, reason)| reason.as_str()).to_owned()),
+        ("ended", time(change.resolved.map(|(at, _)| at))),
+        ("started", show_time(change.started_at)),
+        ("changed", show_time(change.changed_at)),
+        ("hosts", change.hosts.join(",")),
+        ("checks", change.checks.join(",")),
+        ("sources", change.sources.join(",")),
+        ("shard", change.shard.to_string()),
+        ("tags", show_tags(&change.tags)),
+        ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("continues", incident(change.continues)),
+        ("continued_by", incident(change.continued_by)),
+        ("joined", places(joined.iter().copied())),
+        ("alerts", places(change.alerts.iter())),
+        ("text", change.alerts.first().map_or(String::new(), |alert| alert.description.to_string())),
+        ("pair", change.pair.as_ref().map_or("none".into(), |pair| show_pair(&pair.pattern, pair))),
+    ]);
+    if let Some(joined) = joined.first() {
+        named.extend(why(&joined.why, names));
+    }
+    if counts {
+        named.insert("events", change.counts.events.to_string());
+    }
+    Line { fixed, named }
+}
+
+fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
+    let state = alert.resolved.map_or("firing", |(_, reason)| reason.as_str());
+    let fixed = vec![
+        alert.identity.source().to_owned(),
+        place(&alert.host, &alert.check),
+        alert.status.to_string(),
+        state.to_owned(),
+        names.incident(alert.incident),
+    ];
+    let mut named = BTreeMap::from([
+        ("started", show_time(alert.started_at)),
+        ("changed", show_time(alert.changed_at)),
+        ("tags", show_tags(&alert.tags)),
+        ("acknowledged", if alert.acknowledged { "yes" } else { "no" }.to_owned()),
+    ]);
+    named.extend(why(&alert.why, names));
+    if counts {
+        named.insert("events", alert.events.to_string());
+        named.insert("text", alert.description.to_string());
+    }
+    Line { fixed, named }
+}
+
+/// What the incident is called by: the values its alerts share, or its first alert.
+fn leading(change: &Change) -> String {
+    match &change.pair {
+        Some(pair) => {
+            let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
+            values.join(",")
+        }
+        None => {
+            let host = change.hosts.first().map_or("", AsRef::as_ref);
+            place(host, change.checks.first().map_or("", AsRef::as_ref))
+        }
+    }
+}
+
+fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
+    let pair = why.pair.as_ref().map_or("new".into(), |pair| show_pair(&pair.pattern, pair));
+    let refused = why.turned_down.iter().map(|candidate| {
+        format!("{}:{}", names.incident(candidate.incident), candidate.reason.as_str())
+    });
+    let refused: Vec<String> = refused.collect();
+    let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(",") };
+    vec![
+        ("why", pair),
+        ("apart", why.apart.to_string()),
+        ("refused", refused),
+        ("more", why.more.to_string()),
+    ]
+}
+
+fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
+    let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
+    format!("{pattern}({})", values.join(","))
+}
+
+fn show_tags(tags: &Tags) -> String {
+    let tags: Vec<String> = tags
+        .iter()
+        .map(|(name, value)| match value {
+            TagValue::One(value) => format!("{name}:{value}"),
+            TagValue::List(values) => format!("{name}:[{}]", values.join(",")),
+        })
+        .collect();
+    tags.join(",")
+}
+
+fn places<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+    let places: Vec<String> = members.map(|member| place(&member.host, &member.check)).collect();
+    places.join(",")
+}
+
+fn place(host: &str, check: &str) -> String {
+    if check.is_empty() { host.to_owned() } else { format!("{host}/{check}") }
+}
