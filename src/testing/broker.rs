@@ -25,6 +25,7 @@ pub struct Broker {
     dir: PathBuf,
     jars: PathBuf,
     port: u16,
+    heap_mb: u32,
     child: Option<Child>,
 }
 
@@ -34,11 +35,24 @@ impl Broker {
     /// # Errors
     /// When `java` or `mvn` is missing, or the broker does not come up; says where its log is.
     pub fn start(dir: &Path) -> Result<Self, String> {
+        Self::start_as(dir, 512, "group.initial.rebalance.delay.ms=0\n")
+    }
+
+    /// The same for load: more heap, and members of a group that join within three seconds of each
+    /// other share its partitions from the start, as is Kafka's default.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_large(dir: &Path) -> Result<Self, String> {
+        Self::start_as(dir, 1_536, "group.initial.rebalance.delay.ms=3000\n")
+    }
+
+    fn start_as(dir: &Path, heap_mb: u32, more: &str) -> Result<Self, String> {
         let jars = jars()?;
         let (port, controller) = (free_port()?, free_port()?);
         fs::create_dir_all(dir).map_err(|error| format!("make {}: {error}", dir.display()))?;
-        let mut broker = Self { dir: dir.to_owned(), jars, port, child: None };
-        broker.write("server.properties", &server(dir, port, controller))?;
+        let mut broker = Self { dir: dir.to_owned(), jars, port, heap_mb, child: None };
+        broker.write("server.properties", &(server(dir, port, controller) + more))?;
         broker.write("log4j2.properties", LOG)?;
         broker.format()?;
         broker.restart()?;
@@ -125,7 +139,7 @@ impl Broker {
 
     fn java(&self, main: &str) -> Vec<String> {
         vec![
-            "-Xmx512m".to_owned(),
+            format!("-Xmx{}m", self.heap_mb),
             "-Xms128m".to_owned(),
             "-XX:+UseSerialGC".to_owned(),
             format!("-Dlog4j2.configurationFile={}", self.dir.join("log4j2.properties").display()),
@@ -283,7 +297,6 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 auto.create.topics.enable=false
 log.cleaner.dedupe.buffer.size=8388608
