@@ -98,7 +98,7 @@ async fn play(base: &str, stop: &Shutdown, score: &mut Score) -> Result<(), Fail
             _ = beat.tick() => {}
             () = stop.wait() => return Ok(()),
         }
-        if step % STEPS == 0 {
+        if step.is_multiple_of(STEPS) {
             let words = SCRIPT.iter().find(|(second, _)| second * STEPS == step);
             if let Some((_, words)) = words {
                 say(&format!("\n  ▸ {words}\n"));
@@ -112,7 +112,7 @@ async fn play(base: &str, stop: &Shutdown, score: &mut Score) -> Result<(), Fail
             return Err(Failure::other(format!("POST /v1/events: {status}: {body}")));
         }
         score.events += count;
-        if step > 0 && step % (SHOWN_EVERY * STEPS) == 0 {
+        if step > 0 && step.is_multiple_of(SHOWN_EVERY * STEPS) {
             score.show()?;
         }
     }
@@ -194,7 +194,7 @@ fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

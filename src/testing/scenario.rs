@@ -252,7 +252,9 @@ impl Reader {
             [source, place, status] => {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
-            _ => return Err("after the time: `source host/check status`, `tick`, `settings`".into()),
+            _ => {
+                return Err("after the time: `source host/check status`, `tick`, `settings`".into());
+            }
         };
         self.scenario.steps.push((at, step));
         Ok(())

@@ -656,6 +656,7 @@ fn written(text: &str) -> BTreeSet<String> {
     fn walk(path: &str, value: Value, all: &mut BTreeSet<String>) {
         match value.kind {
             ValueKind::Table(table) => {
+                let table: std::collections::BTreeMap<_, _> = table.into_iter().collect();
                 for (key, value) in table {
                     let path = if path.is_empty() { key } else { format!("{path}.{key}") };
                     all.insert(path.clone());

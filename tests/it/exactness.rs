@@ -63,7 +63,7 @@ fn notify(receiver: &Receiver) -> String {
 /// Kills the process at random moments until it was killed often enough and `done` holds.
 fn kill_again_and_again(config: &Path, kills: &AtomicU32, done: impl Fn() -> bool) -> Muster {
     let seed = fastrand::u64(..);
-    println!("kill moments: seed={seed}");
+    eprintln!("kill moments: seed={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     loop {
         let mut muster = Muster::start(config, &[]);
@@ -167,12 +167,16 @@ fn judge(
         total,
         "committed changes and the replay's differ in number"
     );
-    assert!(committed == expected, "the replay of muster.alerts differs from the committed changes");
+    assert!(
+        committed == expected,
+        "the replay of muster.alerts differs from the committed changes"
+    );
 
     // Revisions rise by one.
     let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
     for record in &changes {
-        let change = wire::change::decode(record.value.as_deref().expect("bytes")).expect("a change");
+        let change =
+            wire::change::decode(record.value.as_deref().expect("bytes")).expect("a change");
         let last = revisions.entry(change.id.to_string()).or_default();
         assert_eq!(change.revision, *last + 1, "revisions of {}", change.id);
         *last = change.revision;
@@ -223,13 +227,10 @@ fn judge(
 fn told(changes: &[&OwnedRecord], receiver: &Receiver) {
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     for record in changes {
-        let change = wire::change::decode(record.value.as_deref().expect("bytes")).expect("a change");
-        let told = [
-            ChangeKind::Opened,
-            ChangeKind::Worsened,
-            ChangeKind::Reopened,
-            ChangeKind::Resolved,
-        ];
+        let change =
+            wire::change::decode(record.value.as_deref().expect("bytes")).expect("a change");
+        let told =
+            [ChangeKind::Opened, ChangeKind::Worsened, ChangeKind::Reopened, ChangeKind::Resolved];
         if change.kinds.iter().any(|kind| told.contains(kind)) {
             last.insert(change.id.to_string(), change.revision);
         }
@@ -301,14 +302,10 @@ fn sqlite_loses_and_doubles_nothing_under_kill_9() {
 
 /// Posts every event, in order, each until it is answered 202; not faster than the kills.
 fn feed_http(port: u16, kills: &AtomicU32) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .build()
-        .expect("a client");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let client =
+        reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
     let (load, mut bytes) = (load(), Vec::new());
     let url = format!("http://127.0.0.1:{port}/v1/events");
     let mut n = 0;
@@ -344,10 +341,8 @@ fn feed_http(port: u16, kills: &AtomicU32) {
 
 /// Waits until nothing is under way any more, by the metrics that operators have.
 fn quiet(port: u16, muster: &Muster) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let url = format!("http://127.0.0.1:{port}/metrics");
     let mut calm = 0;
     wait_until("lag and pending deliveries to be zero", || {
@@ -355,7 +350,8 @@ fn quiet(port: u16, muster: &Muster) {
         let Ok(text) = text else { return false };
         let of = |name: &str| {
             let lines = text.lines().filter(|line| line.starts_with(name));
-            lines.map(|line| line.rsplit(' ').next().map_or(1.0, |n| n.parse().unwrap_or(1.0)))
+            lines
+                .map(|line| line.rsplit(' ').next().map_or(1.0, |n| n.parse().unwrap_or(1.0)))
                 .collect::<Vec<f64>>()
         };
         let lag = of("muster_lag_records");
@@ -406,7 +402,7 @@ fn kafka_under_kill_9(arrival: Arrival) {
     kafka::create_topics(&settings).expect("the topics are made");
     let kills = Arc::new(AtomicU32::new(0));
     let feeder = {
-        let (kills, brokers) = (Arc::clone(&kills), brokers.clone());
+        let (kills, brokers) = (Arc::clone(&kills), brokers);
         std::thread::spawn(move || publish(&brokers, &source, arrival, &kills))
     };
     let last = kill_again_and_again(&path, &kills, || feeder.is_finished());

@@ -5,13 +5,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use muster::clock::Stopwatch;
 use tokio::runtime::Runtime;
 
 /// How long anything may take before a test gives up.
@@ -49,7 +50,7 @@ impl Muster {
 
     /// SIGTERM; the exit code, and how long it took.
     pub(crate) fn terminate(mut self) -> (Option<i32>, Duration) {
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(sent.success(), "SIGTERM was not sent");
@@ -87,7 +88,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Waits until something holds, and fails with what it was after [`PATIENCE`].
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
         std::thread::sleep(Duration::from_millis(50));
@@ -125,9 +126,8 @@ impl Receiver {
             .expect("a runtime");
         let told: Arc<Mutex<Vec<Told>>> = Arc::default();
         let router = Router::new().route("/", post(take)).with_state(Arc::clone(&told));
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .expect("a free port");
+        let listener =
+            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { told, url, _runtime: runtime }

@@ -63,7 +63,7 @@ impl Estate {
         let mut count = 0;
         for (number, host) in (0_u32..).zip(&self.hosts) {
             // The flapping check is run by hand, so to speak: it reports more often.
-            let flapping = is_flapper(host) && step % (2 * STEPS) == 0;
+            let flapping = is_flapper(host) && step.is_multiple_of(2 * STEPS);
             if number % EVERY != step % EVERY && !flapping {
                 continue;
             }
@@ -91,7 +91,7 @@ fn state(host: &Host, check: &str, second: u32) -> (&'static str, String) {
         ("disk /", 5..15) if host.name == "db-r02-04" => ("warning", "12 % free".into()),
         ("disk /", 15..46) if host.name == "db-r02-04" => ("critical", "512 MB free (1 %)".into()),
         ("ping", 8..36) if host.rack == 7 => ("critical", "100 % packet loss".into()),
-        ("http errors", 14..40) if is_flapper(host) && second / 4 % 2 == 0 => {
+        ("http errors", 14..40) if is_flapper(host) && (second / 4).is_multiple_of(2) => {
             ("warning", "timeout after 10 s".into())
         }
         ("http errors", 26..32) if host.service == "checkout" && host.rack != 7 => {

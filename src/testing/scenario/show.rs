@@ -51,7 +51,7 @@ pub(super) fn compare(expected: &[String], told: Vec<Line>) -> Option<String> {
     let mut told = told.into_iter();
     for text in expected {
         let wanted = normal(text);
-        match told.next().map(|line| line.as_asked(text)) {
+        match told.next().map(|line| line.asked_for(text)) {
             Some(line) if line == wanted => diff.push_str(&format!("  {wanted}\n")),
             Some(line) => {
                 same = false;
@@ -68,7 +68,7 @@ pub(super) fn compare(expected: &[String], told: Vec<Line>) -> Option<String> {
 
 impl Line {
     /// The line with what `asked` names, in its order.
-    fn as_asked(mut self, asked: &str) -> String {
+    fn asked_for(mut self, asked: &str) -> String {
         let Ok(words) = Words::parse(asked) else { return self.fixed.join("  ") };
         let optional = words.plain.iter().skip(self.fixed.len());
         for word in optional {
@@ -155,7 +155,10 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
         ("alerts", places(change.alerts.iter())),
-        ("text", change.alerts.first().map_or(String::new(), |alert| alert.description.to_string())),
+        (
+            "text",
+            change.alerts.first().map_or(String::new(), |alert| alert.description.to_string()),
+        ),
         ("pair", change.pair.as_ref().map_or("none".into(), |pair| show_pair(&pair.pattern, pair))),
     ]);
     if let Some(joined) = joined.first() {

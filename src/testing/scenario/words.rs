@@ -63,7 +63,7 @@ fn split(line: &str) -> Result<Vec<(String, Option<usize>)>, String> {
                 _ => word.push(c),
             }
         }
-        if word == "#" && !quoted || word.is_empty() && !quoted {
+        if !quoted && (word == "#" || word.is_empty()) {
             return Ok(words);
         }
         words.push((word, equals));
