@@ -97,13 +97,14 @@ impl Correlate {
     }
 
     fn fire_timers(&mut self, now: Timestamp, touched: &mut Touched) {
+        // First what is over for long: what a timer ends now must still be told.
+        lifecycle::forget(&mut self.state, now);
         while let Some(timer) = self.state.due(now) {
             match timer {
                 Timer::Expire(alert) => lifecycle::expire(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
             }
         }
-        lifecycle::forget(&mut self.state, now);
     }
 
     fn report(&mut self, cause: Timestamp, touched: Touched, out: &mut Output) {

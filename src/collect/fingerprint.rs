@@ -123,7 +123,11 @@ impl Cache {
             return verdict;
         }
         let every = refresh_every(entry.told.until.since(entry.told.at));
-        let due = event.at >= entry.told.at + every || event.at > entry.told.until;
+        let (lives, told) = (event.until.since(event.at), entry.told.until.since(entry.told.at));
+        // A sender that changes how long its word holds has said something new; one whose
+        // `expires_at` just moves along, or jitters, has not.
+        let other_life = lives > told + every || told > lives + every;
+        let due = event.at >= entry.told.at + every || event.at > entry.told.until || other_life;
         if due && event.status != Status::Ok {
             return entry.tell(event);
         }

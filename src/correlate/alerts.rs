@@ -49,7 +49,12 @@ pub(super) fn update(
     match (status, alert.resolved) {
         (Status::Ok, Some(_)) => {
             // Nothing is wrong, as before; only an older problem that comes later is older still.
-            state.change_alert(id, |alert| alert.newest = at);
+            // It is kept for as long as such a one may come.
+            state.change_alert(id, |alert| {
+                alert.status = Status::Ok;
+                alert.newest = at;
+                alert.appended_at = now;
+            });
         }
         (Status::Ok, None) => resolve(state, touched, now, id, update),
         (_, None) => follow(state, touched, now, id, status, update),

@@ -3,7 +3,7 @@
 //! Kinds are the difference between before and after the record. `updated` alone is told at most
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
-use super::state::{Held, State};
+use super::state::{Held, Names, State};
 use super::touched::Touch;
 use crate::model::change::{Counts, Member, NAMES_MAX};
 use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
@@ -120,8 +120,8 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
         },
-        hosts: held.hosts.iter().take(NAMES_MAX).cloned().collect(),
-        checks: held.checks.iter().take(NAMES_MAX).cloned().collect(),
+        hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
+        checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
         sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
         tags,
         acknowledged: row.acknowledged.clone(),
@@ -168,10 +168,10 @@ fn title(held: &Held) -> String {
     format!("{}: {varying}", values.join(", "))
 }
 
-fn names(names: &std::collections::BTreeSet<Box<str>>, word: &str) -> Option<String> {
+fn names(names: &Names, word: &str) -> Option<String> {
     match names.len() {
         0 => None,
-        1 => names.first().map(|name| short(name)),
+        1 => names.keys().next().map(|name| short(name)),
         many => Some(format!("{many} {word}")),
     }
 }

@@ -15,6 +15,24 @@ use crate::stage::{Offset, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
 use crate::wire::{WireError, settings};
 
+/// Names and how many alerts have each.
+pub(super) type Names = BTreeMap<Box<str>, u32>;
+
+fn count_name(names: &mut Names, name: &str) {
+    if !name.is_empty() {
+        *names.entry(name.into()).or_default() += 1;
+    }
+}
+
+fn uncount_name(names: &mut Names, name: &str) {
+    if let Some(count) = names.get_mut(name) {
+        *count -= 1;
+        if *count == 0 {
+            names.remove(name);
+        }
+    }
+}
+
 /// An incident with what is counted from its alerts.
 #[derive(Debug, PartialEq)]
 pub(super) struct Held {
@@ -22,8 +40,8 @@ pub(super) struct Held {
     /// Alerts that fire, those that end first in front.
     pub(super) firing: BTreeSet<(Timestamp, AlertId)>,
     pub(super) members: BTreeSet<AlertId>,
-    pub(super) hosts: BTreeSet<Box<str>>,
-    pub(super) checks: BTreeSet<Box<str>>,
+    pub(super) hosts: Names,
+    pub(super) checks: Names,
     pub(super) sources: BTreeSet<Box<str>>,
     pub(super) events: u64,
     statuses: [u32; Status::ALL.len()],
@@ -37,8 +55,8 @@ impl Held {
             row,
             firing: BTreeSet::new(),
             members: BTreeSet::new(),
-            hosts: BTreeSet::new(),
-            checks: BTreeSet::new(),
+            hosts: Names::new(),
+            checks: Names::new(),
             sources: BTreeSet::new(),
             events: 0,
             statuses: [0; Status::ALL.len()],
@@ -54,10 +72,8 @@ impl Held {
 
     fn add(&mut self, alert: &Alert) {
         self.members.insert(alert.id);
-        self.hosts.insert(alert.host.clone());
-        if !alert.check.is_empty() {
-            self.checks.insert(alert.check.clone());
-        }
+        count_name(&mut self.hosts, &alert.host);
+        count_name(&mut self.checks, &alert.check);
         self.sources.insert(alert.identity.source().into());
         self.events += alert.events;
         self.appended_at = self.appended_at.max(alert.appended_at);
@@ -68,6 +84,8 @@ impl Held {
     }
 
     fn take_out(&mut self, alert: &Alert) {
+        uncount_name(&mut self.hosts, &alert.host);
+        uncount_name(&mut self.checks, &alert.check);
         self.events -= alert.events;
         if alert.is_firing() {
             self.firing.remove(&(alert.alive_until, alert.id));
@@ -254,13 +272,13 @@ impl State {
     /// An `ok` whose time to be remembered is over.
     pub(super) fn stale_ok(&self, now: Timestamp) -> Option<Identity> {
         let (appended_at, identity) = self.oks_by_age.first()?;
-        (*appended_at + self.settings.reopen_window <= now).then(|| identity.clone())
+        (*appended_at + self.settings.reopen_window < now).then(|| identity.clone())
     }
 
     /// A resolved incident whose time to be remembered is over.
     pub(super) fn stale_incident(&self, now: Timestamp) -> Option<IncidentId> {
         let (leaves_at, id) = self.leaving.first()?;
-        (*leaves_at <= now).then_some(*id)
+        (*leaves_at < now).then_some(*id)
     }
 
     /// Counts pairs that were left out.

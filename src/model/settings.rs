@@ -6,6 +6,9 @@
 use super::matcher::Matchers;
 use super::time::Span;
 
+/// How long after it happened an event may arrive and still find what it reopens or joins.
+const ARRIVAL: Span = Span::from_secs(600);
+
 /// One rule of correlation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
@@ -38,10 +41,10 @@ pub struct CorrelateSettings {
 
 impl CorrelateSettings {
     /// How long after its last record a resolved incident may still be joined or reopened, and is
-    /// therefore kept.
+    /// therefore kept: some minutes more than the rules ask, since events arrive after they happen.
     #[must_use]
     pub fn memory(&self) -> Span {
         let gaps = self.patterns.iter().filter_map(|pattern| pattern.gap);
-        gaps.chain([self.reopen_window]).max().unwrap_or_default()
+        gaps.chain([self.reopen_window]).max().unwrap_or_default() + ARRIVAL
     }
 }

@@ -98,7 +98,9 @@ impl Pipeline {
 
     /// A record is appended to correlate's log; the wanted settings come before the first one.
     pub fn append(&mut self, time: Timestamp, kind: Kind, value: Vec<u8>) {
-        if let Some(settings) = self.correlate.opening(Slot::default()) {
+        // Asked once, as its worker does; settings that follow in the log stand.
+        let opening = self.log.is_empty().then(|| self.correlate.opening(Slot::default()));
+        if let Some(settings) = opening.flatten() {
             self.apply(Logged { time, kind: settings.kind, value: settings.value });
         }
         self.apply(Logged { time, kind, value });

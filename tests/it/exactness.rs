@@ -78,7 +78,7 @@ fn kill_again_and_again(config: &Path, kills: &AtomicU32, done: impl Fn() -> boo
 }
 
 /// Every committed record of a topic.
-fn whole(journal: &Arc<dyn Journal>, topic: Topic) -> Vec<OwnedRecord> {
+pub(crate) fn whole(journal: &Arc<dyn Journal>, topic: Topic) -> Vec<OwnedRecord> {
     let mut follower = journal.follow(topic, From::Beginning).expect("the topic can be read");
     let mut all = Vec::new();
     loop {
@@ -340,7 +340,7 @@ fn feed_http(port: u16, kills: &AtomicU32) {
 }
 
 /// Waits until nothing is under way any more, by the metrics that operators have.
-fn quiet(port: u16, muster: &Muster) {
+pub(crate) fn quiet(port: u16, muster: &Muster) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let url = format!("http://127.0.0.1:{port}/metrics");

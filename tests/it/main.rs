@@ -11,6 +11,7 @@ mod kafka;
 mod laws;
 mod notify;
 mod process;
+mod real_input;
 mod scenarios;
 mod shutdown;
 mod tidy;

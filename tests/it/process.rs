@@ -95,6 +95,17 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The sum of a metric over its labels; zero while it cannot be asked.
+pub(crate) fn metric(port: u16, name: &str) -> f64 {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let url = format!("http://127.0.0.1:{port}/metrics");
+    let text = runtime.block_on(async { reqwest::get(&url).await?.text().await });
+    let text = text.unwrap_or_default();
+    let values = text.lines().filter(|line| line.starts_with(name));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
 /// One notice as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {

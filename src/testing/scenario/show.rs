@@ -77,8 +77,11 @@ impl Line {
                 self.fixed.push(self.named.get(key).cloned().unwrap_or_default());
             }
         }
-        for (name, _) in &words.named {
-            let value = self.named.get(name.as_str()).map_or("?", String::as_str);
+        for (name, asked) in &words.named {
+            // What a lost cache may change is not in the line then; everything else must be.
+            let free = matches!(name.as_str(), "events" | "text");
+            let missing = if free { asked.as_str() } else { "?" };
+            let value = self.named.get(name.as_str()).map_or(missing, String::as_str);
             self.fixed.push(format!("{name}={value}"));
         }
         self.fixed.join("  ")
