@@ -1,6 +1,6 @@
 //! Matchers, as Prometheus and Alertmanager have them: `=`, `!=`, `=~`, `!~`; a list is AND.
 //!
-//! The grammar is Alertmanager's (https://prometheus.io/docs/alerting/latest/configuration/#matcher):
+//! The grammar is Alertmanager's (<https://prometheus.io/docs/alerting/latest/configuration/#matcher>):
 //! a name or a quoted string, an operator, a value that is quoted or bare. A tag that is absent
 //! counts as empty. A tag with a list of values matches `=` and `=~` when one of them does, and `!=`
 //! and `!~` when none of them is what is ruled out. Regular expressions are anchored at both ends.

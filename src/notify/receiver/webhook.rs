@@ -1,6 +1,6 @@
 //! Posts the incident change as JSON, signed as Standard Webhooks has it.
 //!
-//! https://github.com/standard-webhooks/standard-webhooks: `webhook-id` is the idempotency key,
+//! <https://github.com/standard-webhooks/standard-webhooks>: `webhook-id` is the idempotency key,
 //! `webhook-signature` is over `id.timestamp.body`. No redirect is followed: the address is the
 //! operator's decision alone. Nothing unsigned leaves where a secret is configured.
 
