@@ -3,12 +3,10 @@
 #![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
 
 mod api;
-mod bad_input;
 mod config;
 mod exactness;
 mod journal;
 mod kafka;
-mod laws;
 mod notify;
 mod process;
 mod real_input;
