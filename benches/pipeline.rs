@@ -21,14 +21,14 @@ use muster::correlate::Correlate;
 use muster::journal::{Commit, Feed, Followed, From, Group, Journal, JournalError, Polled};
 use muster::kafka::bulk::{Publisher, create_topic};
 use muster::kafka::{self, Settings, SourceTopic, Sources, Start, TopicSettings};
-use muster::model::{ChangeKind, CorrelateSettings, IncidentId, Matchers, Pattern, Span};
+use muster::model::{ChangeKind, CorrelateSettings, IncidentId, Span};
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Offset, Slot, Topic};
 use muster::telemetry::{Health, Metrics};
 use muster::testing::bench::is_test;
 use muster::testing::broker::Broker;
 use muster::testing::drain::raw_drain;
-use muster::testing::load::Load;
+use muster::testing::load::{Load, by_cluster};
 use muster::wire;
 use muster::worker::{Sharing, Worker};
 use siphasher::sip::SipHasher13;
@@ -408,20 +408,8 @@ fn collect_settings() -> collect::Settings {
 }
 
 fn correlate_settings() -> CorrelateSettings {
-    CorrelateSettings {
-        // A cluster's next fault comes 21 minutes after its last: an incident of its own.
-        reopen_window: Span::from_secs(600),
-        ok_memory_max: 200_000,
-        patterns: vec![Pattern {
-            name: "cluster".into(),
-            matchers: Matchers::default(),
-            by: vec!["cluster".into()],
-            window: Span::from_secs(3_600),
-            gap: Some(Span::from_secs(180)),
-            cross_source: true,
-            max_alerts: 1_000,
-        }],
-    }
+    // A cluster's next fault comes 21 minutes after its last: an incident of its own.
+    by_cluster(Span::from_secs(180), Span::from_secs(600))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

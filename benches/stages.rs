@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room, SourceSettings, decode};
 use muster::correlate::Correlate;
-use muster::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use muster::model::{Span, Timestamp};
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
-use muster::testing::load::Load;
+use muster::testing::load::{Load, by_cluster};
 
 const BATCH: u64 = 1_000;
 
@@ -113,19 +113,7 @@ fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
 
 fn correlate_all(updates: &[Vec<u8>]) -> f64 {
     let mut measure = Measure::new("correlate");
-    let settings = CorrelateSettings {
-        reopen_window: Span::from_secs(1_800),
-        ok_memory_max: 200_000,
-        patterns: vec![Pattern {
-            name: "cluster".into(),
-            matchers: Matchers::default(),
-            by: vec!["cluster".into()],
-            window: Span::from_secs(3_600),
-            gap: Some(Span::from_secs(300)),
-            cross_source: true,
-            max_alerts: 1_000,
-        }],
-    };
+    let settings = by_cluster(Span::from_secs(300), Span::from_secs(1_800));
     let mut stage = Correlate::new(&settings);
     let slot = Slot::default();
     let opening = stage.opening(slot).expect("settings to go by");

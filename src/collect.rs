@@ -10,7 +10,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use crate::model::event::Report;
-use crate::model::update::{Seen, Touch};
+use crate::model::update::{Seen, Touch, alive_until};
 use crate::model::{Event, Span, Timestamp, Update};
 use crate::stage::{
     EventOutcome, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage, Tally, Topic,
@@ -145,10 +145,7 @@ impl Collect {
             return EventOutcome::Forwarded;
         };
         let expire_after = self.settings.sources[source].expire_after;
-        let until = match parsed.expires_at {
-            Some(at) => at.max(parsed.timestamp),
-            None => parsed.timestamp + expire_after,
-        };
+        let until = alive_until(parsed.timestamp, parsed.expires_at, expire_after);
         let told = fingerprint::Told {
             status,
             digest: parsed.digest(self.keys[1]),

@@ -272,6 +272,20 @@ pub struct OwnedRecord {
 }
 
 impl OwnedRecord {
+    /// A record of a batch, with bytes of its own; further headers are not in it.
+    #[must_use]
+    pub fn of(slot: Slot, record: &Record<'_>) -> Self {
+        Self {
+            slot,
+            offset: record.offset,
+            time: record.time,
+            kind: record.kind,
+            key: record.key.unwrap_or_default().to_vec(),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: Vec::new(),
+        }
+    }
+
     /// As a stage sees it.
     #[must_use]
     pub fn record(&self) -> Record<'_> {

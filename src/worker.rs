@@ -5,7 +5,7 @@
 //! restores them from what is committed: slower than an overlay, but there is only one way back,
 //! and every test of restart tests it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl<S: Stage> Worker<S> {
             ticked: BTreeMap::new(),
             failures: 0,
             lag_asked: Stopwatch::start(),
-            shown: BTreeMap::new(),
+            shown: BTreeSet::new(),
         };
         let ended = running.run();
         match &ended {
@@ -104,8 +104,8 @@ struct Running<S> {
     ticked: BTreeMap<Slot, Timestamp>,
     failures: usize,
     lag_asked: Stopwatch,
-    /// Alerts and incidents last shown as open, by partition.
-    shown: BTreeMap<Slot, ()>,
+    /// Partitions whose open alerts and incidents are shown.
+    shown: BTreeSet<Slot>,
 }
 
 impl<S: Stage> Running<S> {
@@ -185,7 +185,7 @@ impl<S: Stage> Running<S> {
             let home = self.home(*slot);
             self.stages.remove(&home);
             self.ticked.remove(&home);
-            if self.shown.remove(&home).is_some() {
+            if self.shown.remove(&home) {
                 self.show_open(home, (0, 0));
             }
             info!(
@@ -259,7 +259,7 @@ impl<S: Stage> Running<S> {
                 self.worker.metrics.fingerprints.set(gauge(fingerprints));
             }
             if let Some(open) = tally.open {
-                self.shown.insert(slot, ());
+                self.shown.insert(slot);
                 self.show_open(slot, open);
             }
         }

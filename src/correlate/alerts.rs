@@ -182,16 +182,11 @@ fn follow(
     if differs {
         touched.alert(state, alert.incident, id, event.timestamp).updated = true;
     }
-    let alive_until = update.alive_until();
     state.change_alert(id, |alert| {
-        alert.status = status;
-        alert.newest = update.event.timestamp;
-        alert.alive_until = alive_until;
-        alert.appended_at = now;
         if differs {
             alert.changed_at = update.event.timestamp;
         }
-        take_content(alert, update.event);
+        hear(alert, now, status, update);
     });
 }
 
@@ -204,14 +199,9 @@ fn reopen(
     update: Update,
 ) {
     let at = update.event.timestamp;
-    let alive_until = update.alive_until();
     lifecycle::reopen(state, touched, id, at, |alert| {
-        alert.status = status;
         alert.changed_at = at;
-        alert.newest = at;
-        alert.alive_until = alive_until;
-        alert.appended_at = now;
-        take_content(alert, update.event);
+        hear(alert, now, status, update);
     });
 }
 
@@ -231,6 +221,15 @@ fn acknowledge(
         lifecycle::acknowledge(state, incident, &event.source, event.timestamp);
     }
     Arrived::InTime
+}
+
+/// Takes what the newest event of an alert that fires says.
+fn hear(alert: &mut Alert, now: Timestamp, status: Status, update: Update) {
+    alert.status = status;
+    alert.newest = update.event.timestamp;
+    alert.alive_until = update.alive_until();
+    alert.appended_at = now;
+    take_content(alert, update.event);
 }
 
 fn take_content(alert: &mut Alert, event: Event) {

@@ -37,16 +37,20 @@ impl Update {
     /// When the event loses its force, by event time.
     #[must_use]
     pub fn alive_until(&self) -> Timestamp {
-        alive_until(&self.event, self.expire_after)
+        alive_until(self.event.timestamp, self.event.expires_at, self.expire_after)
     }
 }
 
 /// When an event loses its force, by event time; never before the event itself.
 #[must_use]
-pub fn alive_until(event: &Event, expire_after: Span) -> Timestamp {
-    match event.expires_at {
-        Some(at) => at.max(event.timestamp),
-        None => event.timestamp + expire_after,
+pub fn alive_until(
+    timestamp: Timestamp,
+    expires_at: Option<Timestamp>,
+    expire_after: Span,
+) -> Timestamp {
+    match expires_at {
+        Some(at) => at.max(timestamp),
+        None => timestamp + expire_after,
     }
 }
 

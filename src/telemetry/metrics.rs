@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use super::latency::Latency;
-use crate::model::{ChangeKind, Span};
+use crate::model::ChangeKind;
 use crate::stage::{EventOutcome, Limit, Tally};
 
 /// Every instrument.
@@ -235,11 +235,6 @@ impl Metrics {
             add(&self.changes, &[kind.as_str()], tally.changes[kind as usize]);
         }
         self.late.inc_by(tally.late);
-    }
-
-    /// Counts how long after `Span` zero something came true.
-    pub fn observe(latency: &Latency, took: Span) {
-        latency.observe(took.to_std());
     }
 
     /// The text that Prometheus scrapes.

@@ -473,15 +473,7 @@ fn poll(follower: &mut dyn Follower) -> Followed {
 fn owned(batch: &Batch) -> Vec<OwnedRecord> {
     let of = |index| {
         let (slot, record) = batch.get(index);
-        OwnedRecord {
-            slot,
-            offset: record.offset,
-            time: record.time,
-            kind: record.kind,
-            key: record.key.map(<[u8]>::to_vec).unwrap_or_default(),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: Vec::new(),
-        }
+        OwnedRecord::of(slot, &record)
     };
     (0..batch.len()).map(of).collect()
 }

@@ -7,7 +7,25 @@
 
 use std::io::Write;
 
-use crate::model::Timestamp;
+use crate::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+
+/// What correlate goes by so that a load's faults are told apart: one pattern, by cluster.
+#[must_use]
+pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
+    CorrelateSettings {
+        reopen_window,
+        ok_memory_max: 200_000,
+        patterns: vec![Pattern {
+            name: "cluster".into(),
+            matchers: Matchers::default(),
+            by: vec!["cluster".into()],
+            window: Span::from_secs(3_600),
+            gap: Some(gap),
+            cross_source: true,
+            max_alerts: 1_000,
+        }],
+    }
+}
 
 /// How big the estate is and how long it is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

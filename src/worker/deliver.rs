@@ -317,7 +317,7 @@ impl Worker {
         match outcome {
             Outcome::Delivered => {
                 let took = self.parts.clock.now().since(*at);
-                Metrics::observe(&metrics.delivered_seconds, took);
+                metrics.delivered_seconds.observe(took.to_std());
                 debug!(receiver, %incident, revision, "delivered");
             }
             Outcome::Retry { after, why } => {

@@ -24,7 +24,7 @@ use muster::stage::{Kind, Output, Route, Stage, Topic};
 use muster::testing::load::Load;
 use muster::wire;
 
-use crate::process::{Muster, Receiver, free_port, wait_until};
+use crate::process::{Muster, Receiver, free_port, metrics, wait_until};
 
 /// Events of a run.
 const EVENTS: u64 = 200_000;
@@ -85,15 +85,7 @@ pub(crate) fn whole(journal: &Arc<dyn Journal>, topic: Topic) -> Vec<OwnedRecord
         match follower.poll(Duration::from_millis(100)).expect("the topic can be read") {
             Followed::Batch(batch) => all.extend((0..batch.len()).map(|at| {
                 let (slot, record) = batch.get(at);
-                OwnedRecord {
-                    slot,
-                    offset: record.offset,
-                    time: record.time,
-                    kind: record.kind,
-                    key: record.key.unwrap_or_default().to_vec(),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: Vec::new(),
-                }
+                OwnedRecord::of(slot, &record)
             })),
             Followed::CaughtUp => return all,
             Followed::Idle => {}
@@ -291,9 +283,7 @@ fn sqlite_loses_and_doubles_nothing_under_kill_9() {
     feeder.join().expect("every event was answered 202");
     quiet(port, &last);
     let config = config::load(Some(&path)).expect("the config is good");
-    let (code, took) = last.terminate();
-    assert_eq!(code, Some(0), "SIGTERM ends in order");
-    assert!(took < Duration::from_secs(10), "SIGTERM took {took:?}");
+    last.ends_in_order();
     let JournalSettings::Sqlite(settings) = config.journal() else { panic!("SQLite it is") };
     let journal: Arc<dyn Journal> =
         Sqlite::open(&settings, Arc::new(SystemClock)).expect("the journal opens again");
@@ -341,23 +331,12 @@ fn feed_http(port: u16, kills: &AtomicU32) {
 
 /// Waits until nothing is under way any more, by the metrics that operators have.
 pub(crate) fn quiet(port: u16, muster: &Muster) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let url = format!("http://127.0.0.1:{port}/metrics");
     let mut calm = 0;
     wait_until("lag and pending deliveries to be zero", || {
-        let text = runtime.block_on(async { reqwest::get(&url).await?.text().await });
-        let Ok(text) = text else { return false };
-        let of = |name: &str| {
-            let lines = text.lines().filter(|line| line.starts_with(name));
-            lines
-                .map(|line| line.rsplit(' ').next().map_or(1.0, |n| n.parse().unwrap_or(1.0)))
-                .collect::<Vec<f64>>()
-        };
-        let lag = of("muster_lag_records");
-        let waiting = of("muster_queue_depth");
+        let found = metrics(port, &["muster_lag_records", "muster_queue_depth"]);
+        let (lag, waiting) = (&found[0], &found[1]);
         let none = |all: &[f64]| all.iter().all(|one| *one < 1.0);
-        calm = if !lag.is_empty() && none(&lag) && none(&waiting) { calm + 1 } else { 0 };
+        calm = if !lag.is_empty() && none(lag) && none(waiting) { calm + 1 } else { 0 };
         // Lag is asked for every two seconds: all must stay at rest for longer than that.
         calm > 60
     });
@@ -408,9 +387,7 @@ fn kafka_under_kill_9(arrival: Arrival) {
     let last = kill_again_and_again(&path, &kills, || feeder.is_finished());
     feeder.join().expect("every event was published");
     quiet(port, &last);
-    let (code, took) = last.terminate();
-    assert_eq!(code, Some(0), "SIGTERM ends in order");
-    assert!(took < Duration::from_secs(10), "SIGTERM took {took:?}");
+    last.ends_in_order();
     let journal = kafka::open(&settings, Arc::new(SystemClock)).expect("the journal opens");
     judge(&journal, &config, &receiver, arrival);
 }

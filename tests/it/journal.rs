@@ -499,15 +499,7 @@ fn values(journal: &dyn Journal) -> Vec<OwnedRecord> {
             Followed::Idle => {}
             Followed::Batch(batch) => records.extend((0..batch.len()).map(|index| {
                 let (slot, record) = batch.get(index);
-                OwnedRecord {
-                    slot,
-                    offset: record.offset,
-                    time: record.time,
-                    kind: record.kind,
-                    key: record.key.map(<[u8]>::to_vec).unwrap_or_default(),
-                    value: record.value.map(<[u8]>::to_vec),
-                    headers: Vec::new(),
-                }
+                OwnedRecord::of(slot, &record)
             })),
         }
     }

@@ -49,13 +49,20 @@ impl Muster {
     }
 
     /// SIGTERM; the exit code, and how long it took.
-    pub(crate) fn terminate(mut self) -> (Option<i32>, Duration) {
+    fn terminate(mut self) -> (Option<i32>, Duration) {
         let asked = Stopwatch::start();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(sent.success(), "SIGTERM was not sent");
         let status = self.child.wait().expect("it ends");
         (status.code(), asked.elapsed())
+    }
+
+    /// SIGTERM; it must end in order and in time.
+    pub(crate) fn ends_in_order(self) {
+        let (code, took) = self.terminate();
+        assert_eq!(code, Some(0), "SIGTERM ends in order");
+        assert!(took < Duration::from_secs(10), "SIGTERM took {took:?}");
     }
 
     /// What it logged, for the message of a failure.
@@ -95,15 +102,21 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The sum of a metric over its labels; zero while it cannot be asked.
-pub(crate) fn metric(port: u16, name: &str) -> f64 {
+/// The values of each of some metrics, one a label set; none while it cannot be asked.
+pub(crate) fn metrics(port: u16, names: &[&str]) -> Vec<Vec<f64>> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let url = format!("http://127.0.0.1:{port}/metrics");
     let text = runtime.block_on(async { reqwest::get(&url).await?.text().await });
     let text = text.unwrap_or_default();
-    let values = text.lines().filter(|line| line.starts_with(name));
-    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    let values = |name: &&str| {
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines
+            .map(|line| line.rsplit(' ').next().and_then(|value| value.parse().ok()))
+            .map(|value| value.expect("a metric's line ends with its value"))
+            .collect()
+    };
+    names.iter().map(values).collect()
 }
 
 /// One notice as it arrived.

@@ -21,7 +21,7 @@ use muster::wire;
 use serde_json::Value;
 
 use crate::exactness::{quiet, whole};
-use crate::process::{Muster, free_port};
+use crate::process::{Muster, free_port, metrics, wait_until};
 
 const PATTERNS: &str = include_str!("../../config/examples/quality.yaml");
 
@@ -188,10 +188,9 @@ fn config_file(
 /// Runs the program until every event was taken in and nothing is under way.
 fn run_to_the_end((path, port): &(std::path::PathBuf, u16), events: usize) {
     let muster = Muster::start(path, &[]);
-    crate::process::wait_until("every event to be taken in", || {
-        crate::process::metric(*port, "muster_events_total") >= events as f64
+    wait_until("every event to be taken in", || {
+        metrics(*port, &["muster_events_total"])[0].iter().sum::<f64>() >= events as f64
     });
     quiet(*port, &muster);
-    let (code, _) = muster.terminate();
-    assert_eq!(code, Some(0), "SIGTERM ends in order");
+    muster.ends_in_order();
 }
