@@ -24,6 +24,9 @@ use crate::stage::{Kind, Outgoing, Row, Slot, Topic};
 /// How long records may wait for room or for their acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(35);
 
+/// How long to wait before the client is asked again.
+const MOMENT: Duration = Duration::from_micros(200);
+
 /// A producer and the topics it writes to.
 pub(super) struct Sender {
     producer: Arc<BaseProducer<Context>>,
@@ -93,13 +96,13 @@ impl Sender {
         record.partition = i32::try_from(partition).ok();
         record.key = key;
         record.payload = value;
-        let started = Stopwatch::start();
+        let mut started = None;
         while let Err((error, back)) = self.producer.send(record) {
             let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-            if !full || started.elapsed() > PATIENCE {
+            if !full || started.get_or_insert_with(Stopwatch::start).elapsed() > PATIENCE {
                 return Err(journal_error(doing(), &error));
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.serve();
             record = back;
         }
         Ok(())
@@ -115,11 +118,22 @@ impl Sender {
             if started.elapsed() > PATIENCE {
                 return Err(JournalError::retry("append", "no acknowledgement in time"));
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.serve();
         }
         match self.producer.context().take_delivery_failure() {
             Some(error) => Err(journal_error("append", &error)),
             None => Ok(()),
+        }
+    }
+
+    /// Takes one report of the client, or waits a moment for the next. The wrapper's own wait rounds
+    /// what is left of a millisecond down to nothing and spins until it is over, which took a
+    /// quarter of correlate's time.
+    fn serve(&self) {
+        let before = self.producer.in_flight_count();
+        self.producer.poll(Duration::ZERO);
+        if self.producer.in_flight_count() == before {
+            std::thread::sleep(MOMENT);
         }
     }
 
