@@ -5,6 +5,7 @@
 //! sound only where all events of an identity arrive, in order; elsewhere events are sent on to
 //! the owner of their identity.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
@@ -18,10 +19,12 @@ use crate::stage::{
 use crate::wire;
 
 use decode::{Form, Parsed, Rejected};
-use fingerprint::{Cache, Verdict};
+use fingerprint::{Cache, Told, Verdict};
+use glance::{Glance, glance};
 
 pub mod decode;
 pub mod fingerprint;
+mod glance;
 mod scan;
 
 pub use fingerprint::Room;
@@ -126,7 +129,29 @@ impl Collect {
         }
     }
 
-    fn event(&mut self, parsed: &Parsed<'_>, arrival: Timestamp, out: &mut Output) {
+    /// Whether a glance shows an event to be nothing new; it is counted then.
+    fn is_known(&mut self, seen: &Glance<'_>) -> bool {
+        let source = self.source(seen.source);
+        let expire_after = self.settings.sources[source].expire_after;
+        let until = alive_until(seen.timestamp, seen.expires_at, expire_after);
+        // The digest is the one of the form, if that is known.
+        let told = Told { status: seen.status, digest: 0, at: seen.timestamp, until };
+        let outcome = match self.cache.recognise(seen.hash, seen.form, told) {
+            Some(Verdict::Repeat) => EventOutcome::Repeat,
+            Some(Verdict::Late) => EventOutcome::Late,
+            _ => return false,
+        };
+        self.events[source][outcome.index()] += 1;
+        true
+    }
+
+    fn event(
+        &mut self,
+        parsed: &Parsed<'_>,
+        form: Option<NonZeroU64>,
+        arrival: Timestamp,
+        out: &mut Output,
+    ) {
         let source = self.source(&parsed.source);
         let outcome = match self.duty {
             Duty::SendOn => {
@@ -134,26 +159,28 @@ impl Collect {
                 out.records.push(send_on(&event, arrival));
                 EventOutcome::Forwarded
             }
-            Duty::Suppress => self.suppress(parsed, source, out),
+            Duty::Suppress => self.suppress(parsed, form, source, out),
         };
         self.events[source][outcome.index()] += 1;
     }
 
-    fn suppress(&mut self, parsed: &Parsed<'_>, source: usize, out: &mut Output) -> EventOutcome {
+    fn suppress(
+        &mut self,
+        parsed: &Parsed<'_>,
+        form: Option<NonZeroU64>,
+        source: usize,
+        out: &mut Output,
+    ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
             self.forward(parsed, source, Seen::default(), out);
             return EventOutcome::Forwarded;
         };
         let expire_after = self.settings.sources[source].expire_after;
         let until = alive_until(parsed.timestamp, parsed.expires_at, expire_after);
-        let told = fingerprint::Told {
-            status,
-            digest: parsed.digest(self.keys[1]),
-            at: parsed.timestamp,
-            until,
-        };
+        let told =
+            Told { status, digest: parsed.digest(self.keys[1]), at: parsed.timestamp, until };
         let hash = parsed.identity_hash(self.keys[0]);
-        match self.cache.judge(hash, told) {
+        match self.cache.judge(hash, told, form) {
             Verdict::Repeat => EventOutcome::Repeat,
             Verdict::Late => EventOutcome::Late,
             Verdict::Forward(seen) => {
@@ -161,7 +188,7 @@ impl Collect {
                 EventOutcome::Forwarded
             }
             Verdict::Unknown => {
-                if let Some(touch) = self.cache.admit(hash, parsed.identity(), told) {
+                if let Some(touch) = self.cache.admit(hash, parsed.identity(), told, form) {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }
@@ -224,18 +251,22 @@ impl Stage for Collect {
     }
 
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
-        let settings = Arc::clone(&self.settings);
+        let bytes = record.value.unwrap_or_default();
         let form = if record.kind == Kind::Event { Form::Own } else { Form::Published };
-        decode::each(
-            record.value.unwrap_or_default(),
-            form,
-            record.time,
-            &settings.limits,
-            |found| match found {
-                Ok(parsed) => self.event(&parsed, record.time, out),
-                Err(rejected) => self.reject(slot, record, rejected, out),
-            },
-        );
+        let mut content = None;
+        if self.duty == Duty::Suppress
+            && let Some(seen) = glance(bytes, form, record.time, &self.settings.limits, &self.keys)
+        {
+            if self.is_known(&seen) {
+                return;
+            }
+            content = Some(seen.form);
+        }
+        let settings = Arc::clone(&self.settings);
+        decode::each(bytes, form, record.time, &settings.limits, |found| match found {
+            Ok(parsed) => self.event(&parsed, content, record.time, out),
+            Err(rejected) => self.reject(slot, record, rejected, out),
+        });
     }
 
     fn seal(&mut self, out: &mut Output) {

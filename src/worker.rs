@@ -15,7 +15,7 @@ use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Appender, Batch, Class, Commit, Feed, JournalError, Polled};
 use crate::model::{Span, Timestamp};
 use crate::shutdown::Shutdown;
-use crate::stage::{Kind, Outgoing, Output, Route, Slot, Stage, Topic};
+use crate::stage::{Kind, Offset, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
 pub mod deliver;
@@ -212,19 +212,28 @@ impl<S: Stage> Running<S> {
         let mut positions = BTreeMap::new();
         let mut touched: Vec<Slot> = Vec::new();
         let mut newest = Timestamp::MIN;
-        for index in 0..batch.len() {
-            let (slot, record) = batch.get(index);
+        let mut index = 0;
+        while index < batch.len() {
+            // Records of one partition come in runs; its stage is looked up once a run.
+            let (slot, _) = batch.get(index);
             let home = self.home(slot);
             let Some(stage) = self.stages.get_mut(&home) else {
                 let doing = format!("fold partition {} of {}", slot.partition, self.worker.name);
                 return Err(JournalError::retry(doing, "it is not assigned to this worker"));
             };
-            stage.apply(slot, &record, &mut output);
-            positions.insert(slot, record.offset.next());
-            newest = newest.max(record.time);
-            if touched.last() != Some(&home) {
-                touched.push(home);
+            touched.push(home);
+            let mut next = Offset::default();
+            while index < batch.len() {
+                let (of, record) = batch.get(index);
+                if of != slot {
+                    break;
+                }
+                stage.apply(slot, &record, &mut output);
+                next = record.offset.next();
+                newest = newest.max(record.time);
+                index += 1;
             }
+            positions.insert(slot, next);
         }
         touched.sort_unstable();
         touched.dedup();

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 use std::hash::Hasher;
 
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::{self, Hasher128};
 
 use super::Limits;
 use super::scan::{self, Scan, Value};
@@ -131,11 +132,7 @@ pub(super) struct Parsed<'a> {
 impl Parsed<'_> {
     /// The keyed hash of its identity.
     pub(super) fn identity_hash(&self, keys: (u64, u64)) -> u128 {
-        let parts = match &self.key {
-            Some(key) => ["key", &self.source, key, ""],
-            None => ["check", &self.source, &self.host, &self.check],
-        };
-        hash_parts(keys, &parts)
+        hash_identity(keys, &self.source, &self.host, &self.check, self.key.as_deref())
     }
 
     /// Its identity.
@@ -205,22 +202,34 @@ impl Parsed<'_> {
     }
 }
 
-/// The keyed hash of an identity's parts.
-pub(super) fn hash_parts(keys: (u64, u64), parts: &[&str; 4]) -> u128 {
-    let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
+/// The keyed hash of an identity.
+pub(super) fn hash_identity(
+    keys: (u64, u64),
+    source: &str,
+    host: &str,
+    check: &str,
+    key: Option<&str>,
+) -> u128 {
+    let mut hasher = sip128::SipHasher13::new_with_keys(keys.0, keys.1);
+    let (form, parts) = match key {
+        Some(key) => (1, [source, key, ""]),
+        None => (2, [source, host, check]),
+    };
+    hasher.write_u8(form);
     for part in parts {
         write(&mut hasher, part);
     }
     hasher.finish128().as_u128()
 }
 
-fn write(hasher: &mut SipHasher13, text: &str) {
+/// Writes a text so that no two lists of texts write the same bytes.
+pub(super) fn write(hasher: &mut impl Hasher, text: &str) {
     hasher.write(text.as_bytes());
-    // 0xff is in no UTF-8 text, so no two lists of texts write the same bytes.
+    // 0xff is in no UTF-8 text.
     hasher.write_u8(0xff);
 }
 
-fn write_value(hasher: &mut SipHasher13, value: &Value<'_>) {
+fn write_value(hasher: &mut impl Hasher, value: &Value<'_>) {
     match value {
         Value::Text(text) => write(hasher, text),
         Value::List(values) => {
@@ -503,15 +512,19 @@ fn timestamp(
     }
 }
 
-/// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
-fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
-    let from_number = |number: i64| match number {
+/// Epoch seconds or milliseconds; none for what is not after the epoch.
+pub(super) fn epoch(number: i64) -> Option<Timestamp> {
+    match number {
         ..=0 => None,
         1..MILLIS_FROM => Some(Timestamp::from_millis(number * 1_000)),
         _ => Some(Timestamp::from_millis(number)),
-    };
+    }
+}
+
+/// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
+fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
     match value {
-        Value::Int(number) => Ok(from_number(*number)),
+        Value::Int(number) => Ok(epoch(*number)),
         Value::Uint(_) => Ok(Some(Timestamp::MAX)),
         #[expect(
             clippy::cast_possible_truncation,
@@ -524,9 +537,9 @@ fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
             clippy::cast_possible_truncation,
             reason = "a float saturates; it is clamped later"
         )]
-        Value::Float(number) => Ok(from_number(*number as i64)),
+        Value::Float(number) => Ok(epoch(*number as i64)),
         Value::Text(text) => Ok(match text.trim().parse::<i64>() {
-            Ok(number) => from_number(number),
+            Ok(number) => epoch(number),
             Err(_) => text
                 .trim()
                 .parse::<jiff::Timestamp>()

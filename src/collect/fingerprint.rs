@@ -5,6 +5,7 @@
 //! the process; at the bound an entry gives way by the clock algorithm (a second chance for those
 //! that were used), and what it saw is told first.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,33 +55,80 @@ pub enum Verdict {
     Unknown,
 }
 
-#[derive(Debug)]
+/// What is known of an identity, and asked at each of its events. Whose it is lies apart, so that
+/// this fits into one line of the processor's cache.
+#[derive(Debug, Clone, Copy)]
 struct Entry {
-    hash: u128,
-    identity: Identity,
     /// What correlate knows.
     told: Told,
+    /// The hash of the bytes that its digest was made from, where it is known.
+    form: Option<NonZeroU64>,
     /// The newest event, told or not.
     newest: Timestamp,
     until: Timestamp,
-    repeats: u64,
+    repeats: u32,
     used: bool,
 }
 
+/// What an event is, beside what is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weighed {
+    Late,
+    Same,
+    Due,
+    Other,
+}
+
 impl Entry {
-    fn seen(&self) -> Seen {
-        let newest = (self.repeats > 0).then_some((self.newest, self.until));
-        Seen { repeats: self.repeats, newest }
+    fn new(told: Told, form: Option<NonZeroU64>) -> Self {
+        let Told { at, until, .. } = told;
+        Self { told, form, newest: at, until, repeats: 0, used: false }
     }
 
-    fn tell(&mut self, told: Told) -> Verdict {
+    fn weigh(&self, event: &Told) -> Weighed {
+        let older = event.at < self.newest;
+        if older || event.at == self.newest && event.status < self.told.status {
+            return Weighed::Late;
+        }
+        let same = event.status == self.told.status
+            && (event.digest == self.told.digest || event.status == Status::Ok);
+        if !same {
+            return Weighed::Other;
+        }
+        let every = refresh_every(self.told.until.since(self.told.at));
+        let (lives, told) = (event.until.since(event.at), self.told.until.since(self.told.at));
+        // A sender that changes how long its word holds has said something new; one whose
+        // `expires_at` just moves along, or jitters, has not.
+        let other_life = lives > told + every || told > lives + every;
+        let due = event.at >= self.told.at + every || event.at > self.told.until || other_life;
+        // So often that the count is full has to be told, too.
+        let full = self.repeats == u32::MAX;
+        if (due || full) && event.status != Status::Ok { Weighed::Due } else { Weighed::Same }
+    }
+
+    fn repeat(&mut self, event: &Told) {
+        self.newest = event.at;
+        self.until = event.until;
+        self.repeats = self.repeats.saturating_add(1);
+    }
+
+    fn tell(&mut self, told: Told, form: Option<NonZeroU64>) -> Verdict {
         let seen = self.seen();
-        self.told = told;
-        self.newest = told.at;
-        self.until = told.until;
-        self.repeats = 0;
+        *self = Self { used: true, ..Self::new(told, form) };
         Verdict::Forward(seen)
     }
+
+    fn seen(&self) -> Seen {
+        let newest = (self.repeats > 0).then_some((self.newest, self.until));
+        Seen { repeats: self.repeats.into(), newest }
+    }
+}
+
+/// Whose an entry is.
+#[derive(Debug)]
+struct Owner {
+    hash: u128,
+    identity: Identity,
 }
 
 /// The fingerprints of one stage.
@@ -89,6 +137,8 @@ pub struct Cache {
     room: Room,
     by_hash: HashedIndex<u32>,
     entries: Vec<Entry>,
+    /// One for each entry, at the same place.
+    owners: Vec<Owner>,
     hand: usize,
 }
 
@@ -96,66 +146,90 @@ impl Cache {
     /// An empty one.
     #[must_use]
     pub fn new(room: Room) -> Self {
-        Self { room, by_hash: HashedIndex::default(), entries: Vec::new(), hand: 0 }
+        let (entries, owners) = (Vec::new(), Vec::new());
+        Self { room, by_hash: HashedIndex::default(), entries, owners, hand: 0 }
     }
 
-    /// Judges an event of the identity with this hash, and remembers it where it is known.
-    pub fn judge(&mut self, hash: u128, event: Told) -> Verdict {
+    /// Judges an event by the form of its content, and remembers it, where that is enough: it is a
+    /// repeat or late, in a form that was accepted before. The digest of `event` is not asked for.
+    pub fn recognise(&mut self, hash: u128, form: NonZeroU64, mut event: Told) -> Option<Verdict> {
+        let entry = &mut self.entries[*self.by_hash.get(&hash)? as usize];
+        if entry.form != Some(form) {
+            return None;
+        }
+        event.digest = entry.told.digest;
+        let verdict = match entry.weigh(&event) {
+            Weighed::Late => Verdict::Late,
+            Weighed::Same => {
+                entry.repeat(&event);
+                Verdict::Repeat
+            }
+            Weighed::Due | Weighed::Other => return None,
+        };
+        entry.used = true;
+        Some(verdict)
+    }
+
+    /// Judges an event of the identity with this hash, and remembers it where it is known; `form`
+    /// is the hash of the bytes its digest was made from, where that is known.
+    pub fn judge(&mut self, hash: u128, event: Told, form: Option<NonZeroU64>) -> Verdict {
         let Some(&at) = self.by_hash.get(&hash) else { return Verdict::Unknown };
         let entry = &mut self.entries[at as usize];
         entry.used = true;
-        if event.at < entry.newest {
-            return Verdict::Late;
-        }
-        if event.at == entry.newest && event.status < entry.told.status {
-            return Verdict::Late;
-        }
-        let same = event.status == entry.told.status
-            && (event.digest == entry.told.digest || event.status == Status::Ok);
-        if !same {
-            let contested = event.at == entry.newest && event.status == entry.told.status;
-            let verdict = entry.tell(event);
-            if contested {
-                // Two contents at one time: only correlate decides which one stands, so that this
-                // cache must not claim to know.
-                self.remove(at);
+        match entry.weigh(&event) {
+            Weighed::Late => Verdict::Late,
+            Weighed::Same => {
+                entry.repeat(&event);
+                if event.digest == entry.told.digest {
+                    entry.form = form.or(entry.form);
+                }
+                Verdict::Repeat
             }
-            return verdict;
+            Weighed::Due => entry.tell(event, form),
+            Weighed::Other => {
+                let contested = event.at == entry.newest && event.status == entry.told.status;
+                let verdict = entry.tell(event, form);
+                if contested {
+                    // Two contents at one time: only correlate decides which one stands, so that
+                    // this cache must not claim to know.
+                    self.remove(at);
+                }
+                verdict
+            }
         }
-        let every = refresh_every(entry.told.until.since(entry.told.at));
-        let (lives, told) = (event.until.since(event.at), entry.told.until.since(entry.told.at));
-        // A sender that changes how long its word holds has said something new; one whose
-        // `expires_at` just moves along, or jitters, has not.
-        let other_life = lives > told + every || told > lives + every;
-        let due = event.at >= entry.told.at + every || event.at > entry.told.until || other_life;
-        if due && event.status != Status::Ok {
-            return entry.tell(event);
-        }
-        entry.newest = event.at;
-        entry.until = event.until;
-        entry.repeats += 1;
-        Verdict::Repeat
     }
 
     /// Admits an identity; the one that gave way to it, if one did.
-    pub fn admit(&mut self, hash: u128, identity: Identity, told: Told) -> Option<Touch> {
-        let Told { at, until, .. } = told;
-        let entry = Entry { hash, identity, told, newest: at, until, repeats: 0, used: false };
+    pub fn admit(
+        &mut self,
+        hash: u128,
+        identity: Identity,
+        told: Told,
+        form: Option<NonZeroU64>,
+    ) -> Option<Touch> {
+        let (entry, owner) = (Entry::new(told, form), Owner { hash, identity });
         let full = self.room.used.load(Ordering::Relaxed) >= self.room.max;
         if full && !self.entries.is_empty() {
             let place = self.victim();
             let index = u32::try_from(place).expect("fewer than 2^32 entries");
             self.by_hash.insert(hash, index);
-            let gone = std::mem::replace(&mut self.entries[place], entry);
+            let seen = std::mem::replace(&mut self.entries[place], entry).seen();
+            let gone = std::mem::replace(&mut self.owners[place], owner);
             self.by_hash.remove(&gone.hash);
-            let seen = gone.seen();
             return Some(Touch { identity: gone.identity, seen });
         }
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 entries");
         self.by_hash.insert(hash, index);
         self.entries.push(entry);
+        self.owners.push(owner);
         self.room.used.fetch_add(1, Ordering::Relaxed);
         None
+    }
+
+    /// Knows no event by its form any more, as if none had been glanced at.
+    #[cfg(test)]
+    pub(super) fn forget_forms(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.form = None);
     }
 
     /// How many entries all caches of the process hold.
@@ -176,9 +250,10 @@ impl Cache {
     }
 
     fn remove(&mut self, at: u32) {
-        let gone = self.entries.swap_remove(at as usize);
+        self.entries.swap_remove(at as usize);
+        let gone = self.owners.swap_remove(at as usize);
         self.by_hash.remove(&gone.hash);
-        if let Some(moved) = self.entries.get(at as usize) {
+        if let Some(moved) = self.owners.get(at as usize) {
             self.by_hash.insert(moved.hash, at);
         }
         self.room.used.fetch_sub(1, Ordering::Relaxed);
