@@ -61,6 +61,12 @@ impl Refusal {
             Self::Resolved => "resolved",
         }
     }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
 }
 
 /// A candidate incident that an alert did not join.

@@ -3,47 +3,55 @@
 //! This is the public contract. Fields are only ever added; a reader that keeps the highest
 //! `revision` of each `id` never sees a repeat.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
-use super::common::{
-    WireAcknowledged, WireLinks, WirePair, WireWhy, alert_id, incident_id, millis, resolution,
-    status,
-};
+use super::common::by_way_of;
+use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
-use crate::model::{Change, ChangeKind, Tags, Timestamp};
+use crate::model::event::Links;
+use crate::model::incident::Acknowledged;
+use crate::model::{
+    AlertId, Change, ChangeKind, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+};
+
+/// About how long a change is, in bytes.
+const ABOUT: usize = 2_048;
+
+by_way_of!(Change, WireChange);
 
 #[derive(Serialize, Deserialize)]
-struct WireChange {
-    id: String,
+struct WireChange<'a> {
+    id: IncidentId,
     revision: u64,
-    change: Vec<String>,
-    at: i64,
-    state: String,
-    status: String,
-    severity: String,
-    title: String,
-    started_at: i64,
-    changed_at: i64,
-    ended_at: Option<i64>,
-    pattern: Option<WirePair>,
+    change: Cow<'a, [ChangeKind]>,
+    at: Timestamp,
+    state: Cow<'a, str>,
+    status: Status,
+    severity: Status,
+    title: Cow<'a, str>,
+    started_at: Timestamp,
+    changed_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    pattern: Option<Cow<'a, Pair>>,
     counts: WireCounts,
-    hosts: Vec<Box<str>>,
-    checks: Vec<Box<str>>,
-    sources: Vec<Box<str>>,
-    tags: Tags,
-    acknowledged: Option<WireAcknowledged>,
+    hosts: Cow<'a, [Box<str>]>,
+    checks: Cow<'a, [Box<str>]>,
+    sources: Cow<'a, [Box<str>]>,
+    tags: Cow<'a, Tags>,
+    acknowledged: Option<Cow<'a, Acknowledged>>,
     assignee: Option<Box<str>>,
     snoozed_until: Option<i64>,
     flapping: bool,
     maintenance: bool,
     held: bool,
-    continues: Option<String>,
-    continued_by: Option<String>,
-    shard: Box<str>,
-    joined: Vec<String>,
-    alerts: Vec<WireMember>,
-    reason: Option<String>,
+    continues: Option<IncidentId>,
+    continued_by: Option<IncidentId>,
+    shard: Cow<'a, Box<str>>,
+    joined: Cow<'a, [AlertId]>,
+    alerts: Cow<'a, [Member]>,
+    reason: Option<Resolution>,
     actor: Option<Box<str>>,
 }
 
@@ -56,26 +64,28 @@ struct WireCounts {
     checks: u32,
 }
 
+by_way_of!(Member, WireMember);
+
 #[derive(Serialize, Deserialize)]
-struct WireMember {
-    id: String,
-    source: Box<str>,
-    host: Box<str>,
-    check: Box<str>,
-    status: String,
-    state: String,
-    description: Box<str>,
-    tags: Tags,
-    links: WireLinks,
-    started_at: i64,
-    changed_at: i64,
-    why: WireWhy,
+struct WireMember<'a> {
+    id: AlertId,
+    source: Cow<'a, Box<str>>,
+    host: Cow<'a, Box<str>>,
+    check: Cow<'a, Box<str>>,
+    status: Status,
+    state: Cow<'a, str>,
+    description: Cow<'a, Box<str>>,
+    tags: Cow<'a, Tags>,
+    links: Cow<'a, Links>,
+    started_at: Timestamp,
+    changed_at: Timestamp,
+    why: Cow<'a, Why>,
 }
 
 /// The bytes of a change.
 #[must_use]
 pub fn encode(change: &Change) -> Vec<u8> {
-    serde_json::to_vec(&WireChange::from(change)).expect("a change has only text keys")
+    to_vec(change, ABOUT)
 }
 
 /// A change from its bytes.
@@ -83,128 +93,117 @@ pub fn encode(change: &Change) -> Vec<u8> {
 /// # Errors
 /// Says what is not as a change has it.
 pub fn decode(bytes: &[u8]) -> Result<Change, WireError> {
-    serde_json::from_slice::<WireChange>(bytes)?.try_into()
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 /// The incident as it is, for answers that show several: the change as JSON with all of `alerts`.
 #[must_use]
 pub fn to_json(change: &Change) -> serde_json::Value {
-    serde_json::to_value(WireChange::from(change)).expect("a change has only text keys")
+    serde_json::to_value(change).expect("a change has only text keys")
 }
 
-impl From<&Change> for WireChange {
-    fn from(change: &Change) -> Self {
+impl<'a> From<&'a Change> for WireChange<'a> {
+    fn from(change: &'a Change) -> Self {
         let Counts { firing, total, events, hosts, checks } = change.counts;
         Self {
-            id: change.id.to_string(),
+            id: change.id,
             revision: change.revision,
-            change: change.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
-            at: millis(change.at),
-            state: if change.is_open() { "open" } else { "resolved" }.to_owned(),
-            status: change.status.as_str().to_owned(),
-            severity: change.severity.as_str().to_owned(),
-            title: change.title.clone(),
-            started_at: millis(change.started_at),
-            changed_at: millis(change.changed_at),
-            ended_at: change.resolved.map(|(at, _)| millis(at)),
-            pattern: change.pair.as_ref().map(WirePair::from),
+            change: Cow::Borrowed(&change.kinds),
+            at: change.at,
+            state: Cow::Borrowed(if change.is_open() { "open" } else { "resolved" }),
+            status: change.status,
+            severity: change.severity,
+            title: Cow::Borrowed(&change.title),
+            started_at: change.started_at,
+            changed_at: change.changed_at,
+            ended_at: change.resolved.map(|(at, _)| at),
+            pattern: change.pair.as_ref().map(Cow::Borrowed),
             counts: WireCounts { firing, total, events, hosts, checks },
-            hosts: change.hosts.clone(),
-            checks: change.checks.clone(),
-            sources: change.sources.clone(),
-            tags: change.tags.clone(),
-            acknowledged: change.acknowledged.as_ref().map(WireAcknowledged::from),
+            hosts: Cow::Borrowed(&change.hosts),
+            checks: Cow::Borrowed(&change.checks),
+            sources: Cow::Borrowed(&change.sources),
+            tags: Cow::Borrowed(&change.tags),
+            acknowledged: change.acknowledged.as_ref().map(Cow::Borrowed),
             assignee: None,
             snoozed_until: None,
             flapping: false,
             maintenance: false,
             held: false,
-            continues: change.continues.map(|id| id.to_string()),
-            continued_by: change.continued_by.map(|id| id.to_string()),
-            shard: change.shard.clone(),
-            joined: change.joined.iter().map(ToString::to_string).collect(),
-            alerts: change.alerts.iter().map(WireMember::from).collect(),
-            reason: change.resolved.map(|(_, reason)| reason.as_str().to_owned()),
+            continues: change.continues,
+            continued_by: change.continued_by,
+            shard: Cow::Borrowed(&change.shard),
+            joined: Cow::Borrowed(&change.joined),
+            alerts: Cow::Borrowed(&change.alerts),
+            reason: change.resolved.map(|(_, reason)| reason),
             actor: None,
         }
     }
 }
 
-impl From<&Member> for WireMember {
-    fn from(member: &Member) -> Self {
+impl From<WireChange<'_>> for Change {
+    fn from(wire: WireChange<'_>) -> Self {
+        let WireCounts { firing, total, events, hosts, checks } = wire.counts;
         Self {
-            id: member.id.to_string(),
-            source: member.source.clone(),
-            host: member.host.clone(),
-            check: member.check.clone(),
-            status: member.status.as_str().to_owned(),
-            state: if member.firing { "firing" } else { "resolved" }.to_owned(),
-            description: member.description.clone(),
-            tags: member.tags.clone(),
-            links: member.links.clone(),
-            started_at: millis(member.started_at),
-            changed_at: millis(member.changed_at),
-            why: WireWhy::from(&member.why),
+            id: wire.id,
+            revision: wire.revision,
+            kinds: wire.change.into_owned(),
+            at: wire.at,
+            shard: wire.shard.into_owned(),
+            status: wire.status,
+            severity: wire.severity,
+            title: wire.title.into_owned(),
+            started_at: wire.started_at,
+            changed_at: wire.changed_at,
+            resolved: wire.ended_at.zip(wire.reason),
+            pair: wire.pattern.map(Cow::into_owned),
+            counts: Counts { firing, total, events, hosts, checks },
+            hosts: wire.hosts.into_owned(),
+            checks: wire.checks.into_owned(),
+            sources: wire.sources.into_owned(),
+            tags: wire.tags.into_owned(),
+            acknowledged: wire.acknowledged.map(Cow::into_owned),
+            continues: wire.continues,
+            continued_by: wire.continued_by,
+            joined: wire.joined.into_owned(),
+            alerts: wire.alerts.into_owned(),
         }
     }
 }
 
-impl TryFrom<WireChange> for Change {
-    type Error = WireError;
-
-    fn try_from(wire: WireChange) -> Result<Self, WireError> {
-        let kind = |word: &String| {
-            ChangeKind::parse(word).ok_or_else(|| WireError(format!("`{word}` is no change")))
-        };
-        let resolved = match (wire.ended_at, &wire.reason) {
-            (Some(at), Some(reason)) => Some((Timestamp::from_millis(at), resolution(reason)?)),
-            _ => None,
-        };
-        let WireCounts { firing, total, events, hosts, checks } = wire.counts;
-        Ok(Self {
-            id: incident_id(&wire.id)?,
-            revision: wire.revision,
-            kinds: wire.change.iter().map(kind).collect::<Result<_, _>>()?,
-            at: Timestamp::from_millis(wire.at),
-            shard: wire.shard,
-            status: status(&wire.status)?,
-            severity: status(&wire.severity)?,
-            title: wire.title,
-            started_at: Timestamp::from_millis(wire.started_at),
-            changed_at: Timestamp::from_millis(wire.changed_at),
-            resolved,
-            pair: wire.pattern.map(Into::into),
-            counts: Counts { firing, total, events, hosts, checks },
-            hosts: wire.hosts,
-            checks: wire.checks,
-            sources: wire.sources,
-            tags: wire.tags,
-            acknowledged: wire.acknowledged.map(Into::into),
-            continues: wire.continues.as_deref().map(incident_id).transpose()?,
-            continued_by: wire.continued_by.as_deref().map(incident_id).transpose()?,
-            joined: wire.joined.iter().map(|id| alert_id(id)).collect::<Result<_, _>>()?,
-            alerts: wire.alerts.into_iter().map(Member::try_from).collect::<Result<_, _>>()?,
-        })
+impl<'a> From<&'a Member> for WireMember<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self {
+            id: member.id,
+            source: Cow::Borrowed(&member.source),
+            host: Cow::Borrowed(&member.host),
+            check: Cow::Borrowed(&member.check),
+            status: member.status,
+            state: Cow::Borrowed(if member.firing { "firing" } else { "resolved" }),
+            description: Cow::Borrowed(&member.description),
+            tags: Cow::Borrowed(&member.tags),
+            links: Cow::Borrowed(&member.links),
+            started_at: member.started_at,
+            changed_at: member.changed_at,
+            why: Cow::Borrowed(&member.why),
+        }
     }
 }
 
-impl TryFrom<WireMember> for Member {
-    type Error = WireError;
-
-    fn try_from(wire: WireMember) -> Result<Self, WireError> {
-        Ok(Self {
-            id: alert_id(&wire.id)?,
-            source: wire.source,
-            host: wire.host,
-            check: wire.check,
-            status: status(&wire.status)?,
+impl From<WireMember<'_>> for Member {
+    fn from(wire: WireMember<'_>) -> Self {
+        Self {
+            id: wire.id,
+            source: wire.source.into_owned(),
+            host: wire.host.into_owned(),
+            check: wire.check.into_owned(),
+            status: wire.status,
             firing: wire.state == "firing",
-            description: wire.description,
-            tags: wire.tags,
-            links: wire.links,
-            started_at: Timestamp::from_millis(wire.started_at),
-            changed_at: Timestamp::from_millis(wire.changed_at),
-            why: wire.why.try_into()?,
-        })
+            description: wire.description.into_owned(),
+            tags: wire.tags.into_owned(),
+            links: wire.links.into_owned(),
+            started_at: wire.started_at,
+            changed_at: wire.changed_at,
+            why: wire.why.into_owned(),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The JSON of the values that several forms share.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Error, SeqAccess, Visitor};
@@ -7,32 +9,87 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
+use super::event::{parse_report, report_word};
 use crate::model::alert::{Refusal, TurnedDown};
-use crate::model::event::Links;
+use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, IncidentId, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+    AlertId, ChangeKind, IncidentId, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
-
-pub(super) fn millis(time: Timestamp) -> i64 {
-    time.as_millis()
-}
 
 pub(super) fn incident_id(text: &str) -> Result<IncidentId, WireError> {
     IncidentId::parse(text).map_err(|error| WireError(error.to_string()))
 }
 
-pub(super) fn alert_id(text: &str) -> Result<AlertId, WireError> {
-    AlertId::parse(text).map_err(|error| WireError(error.to_string()))
+/// What is one text in every form: how it is written, and read again.
+macro_rules! text {
+    ($type:ty, $write:expr, $read:expr) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&$write(*self))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
+                $read(&text).map_err(D::Error::custom)
+            }
+        }
+    };
 }
 
-pub(super) fn status(text: &str) -> Result<Status, WireError> {
-    Status::parse(text).ok_or_else(|| WireError(format!("`{text}` is no status")))
+fn known<T>(read: Option<T>, text: &str, what: &str) -> Result<T, String> {
+    read.ok_or_else(|| format!("`{text}` is no {what}"))
 }
 
-pub(super) fn resolution(text: &str) -> Result<Resolution, WireError> {
-    Resolution::parse(text).ok_or_else(|| WireError(format!("`{text}` is no reason of a resolve")))
+text!(IncidentId, |id| id, IncidentId::parse);
+text!(AlertId, |id| id, AlertId::parse);
+text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "status"));
+text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
+text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));
+text!(Refusal, Refusal::as_str, |text: &str| known(Refusal::parse(text), text, "refusal"));
+text!(Resolution, Resolution::as_str, |text: &str| {
+    known(Resolution::parse(text), text, "reason of a resolve")
+});
+
+/// What is one number of milliseconds in every form.
+macro_rules! millis {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_i64(self.as_millis())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                i64::deserialize(deserializer).map(Self::from_millis)
+            }
+        }
+    };
 }
+
+millis!(Timestamp);
+millis!(Span);
+
+/// What is written and read by way of a form of its own.
+macro_rules! by_way_of {
+    ($type:ty, $form:ident) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $form::from(self).serialize(serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $form::deserialize(deserializer).map(Into::into)
+            }
+        }
+    };
+}
+pub(super) use by_way_of;
 
 impl Serialize for TagValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -91,122 +148,132 @@ impl<'de> Deserialize<'de> for Tags {
     }
 }
 
+by_way_of!(Pair, WirePair);
+
 /// A pair as every form shows it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct WirePair {
-    name: Box<str>,
-    by: std::collections::BTreeMap<Box<str>, Box<str>>,
+#[derive(Serialize, Deserialize)]
+struct WirePair<'a> {
+    name: Cow<'a, Box<str>>,
+    by: BTreeMap<Cow<'a, Box<str>>, Cow<'a, Box<str>>>,
     /// The order of the tags, where it is not that of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    order: Vec<Box<str>>,
+    order: Vec<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<Box<str>>,
+    source: Option<Cow<'a, Box<str>>>,
 }
 
-impl From<&Pair> for WirePair {
-    fn from(pair: &Pair) -> Self {
+impl<'a> From<&'a Pair> for WirePair<'a> {
+    fn from(pair: &'a Pair) -> Self {
+        let borrow =
+            |(tag, value): &'a (Box<str>, Box<str>)| (Cow::Borrowed(tag), Cow::Borrowed(value));
         let sorted = pair.by.is_sorted_by(|a, b| a.0 < b.0);
+        let order = if sorted { &[] } else { pair.by.as_slice() };
         Self {
-            name: pair.pattern.clone(),
-            by: pair.by.iter().cloned().collect(),
-            order: if sorted {
-                Vec::new()
-            } else {
-                pair.by.iter().map(|(tag, _)| tag.clone()).collect()
-            },
-            source: pair.source.clone(),
+            name: Cow::Borrowed(&pair.pattern),
+            by: pair.by.iter().map(borrow).collect(),
+            order: order.iter().map(|(tag, _)| Cow::Borrowed(tag)).collect(),
+            source: pair.source.as_ref().map(Cow::Borrowed),
         }
     }
 }
 
-impl From<WirePair> for Pair {
-    fn from(mut wire: WirePair) -> Self {
-        let by = if wire.order.is_empty() {
-            wire.by.into_iter().collect()
-        } else {
-            wire.order.into_iter().filter_map(|tag| wire.by.remove_entry(&tag)).collect()
+impl From<WirePair<'_>> for Pair {
+    fn from(mut wire: WirePair<'_>) -> Self {
+        let own = |(tag, value): (Cow<'_, Box<str>>, Cow<'_, Box<str>>)| {
+            (tag.into_owned(), value.into_owned())
         };
-        Self { pattern: wire.name, by, source: wire.source }
+        let by = if wire.order.is_empty() {
+            wire.by.into_iter().map(own).collect()
+        } else {
+            wire.order.iter().filter_map(|tag| wire.by.remove_entry(tag)).map(own).collect()
+        };
+        let source = wire.source.map(Cow::into_owned);
+        Self { pattern: wire.name.into_owned(), by, source }
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct WireTurnedDown {
-    incident: String,
-    pattern: Box<str>,
-    reason: String,
-    apart_ms: i64,
+by_way_of!(TurnedDown, WireTurnedDown);
+
+#[derive(Serialize, Deserialize)]
+struct WireTurnedDown<'a> {
+    incident: IncidentId,
+    pattern: Cow<'a, Box<str>>,
+    reason: Refusal,
+    apart_ms: Span,
 }
 
+impl<'a> From<&'a TurnedDown> for WireTurnedDown<'a> {
+    fn from(candidate: &'a TurnedDown) -> Self {
+        Self {
+            incident: candidate.incident,
+            pattern: Cow::Borrowed(&candidate.pattern),
+            reason: candidate.reason,
+            apart_ms: candidate.apart,
+        }
+    }
+}
+
+impl From<WireTurnedDown<'_>> for TurnedDown {
+    fn from(wire: WireTurnedDown<'_>) -> Self {
+        Self {
+            incident: wire.incident,
+            pattern: wire.pattern.into_owned(),
+            reason: wire.reason,
+            apart: wire.apart_ms,
+        }
+    }
+}
+
+by_way_of!(Why, WireWhy);
+
 /// Why an alert is in its incident, as every form shows it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct WireWhy {
-    pattern: Option<WirePair>,
-    apart_ms: i64,
-    turned_down: Vec<WireTurnedDown>,
+#[derive(Serialize, Deserialize)]
+struct WireWhy<'a> {
+    pattern: Option<Cow<'a, Pair>>,
+    apart_ms: Span,
+    turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
 }
 
-impl From<&Why> for WireWhy {
-    fn from(why: &Why) -> Self {
-        let turned_down = why.turned_down.iter().map(|candidate| WireTurnedDown {
-            incident: candidate.incident.to_string(),
-            pattern: candidate.pattern.clone(),
-            reason: candidate.reason.as_str().to_owned(),
-            apart_ms: candidate.apart.as_millis(),
-        });
+impl<'a> From<&'a Why> for WireWhy<'a> {
+    fn from(why: &'a Why) -> Self {
         Self {
-            pattern: why.pair.as_ref().map(WirePair::from),
-            apart_ms: why.apart.as_millis(),
-            turned_down: turned_down.collect(),
+            pattern: why.pair.as_ref().map(Cow::Borrowed),
+            apart_ms: why.apart,
+            turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
         }
     }
 }
 
-impl TryFrom<WireWhy> for Why {
-    type Error = WireError;
-
-    fn try_from(wire: WireWhy) -> Result<Self, WireError> {
-        let turned_down = wire.turned_down.into_iter().map(|candidate| {
-            let reason = Refusal::ALL
-                .into_iter()
-                .find(|reason| reason.as_str() == candidate.reason)
-                .ok_or_else(|| WireError(format!("`{}` is no refusal", candidate.reason)))?;
-            Ok(TurnedDown {
-                incident: incident_id(&candidate.incident)?,
-                pattern: candidate.pattern,
-                reason,
-                apart: Span::from_millis(candidate.apart_ms),
-            })
-        });
-        Ok(Self {
-            pair: wire.pattern.map(Pair::from),
-            apart: Span::from_millis(wire.apart_ms),
-            turned_down: turned_down.collect::<Result<_, WireError>>()?,
+impl From<WireWhy<'_>> for Why {
+    fn from(wire: WireWhy<'_>) -> Self {
+        Self {
+            pair: wire.pattern.map(Cow::into_owned),
+            apart: wire.apart_ms,
+            turned_down: wire.turned_down.into_owned(),
             more: wire.more,
-        })
+        }
     }
 }
+
+by_way_of!(Acknowledged, WireAcknowledged);
 
 /// Who acknowledged, as every form shows it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct WireAcknowledged {
-    by: Box<str>,
-    at: i64,
+#[derive(Serialize, Deserialize)]
+struct WireAcknowledged<'a> {
+    by: Cow<'a, Box<str>>,
+    at: Timestamp,
 }
 
-impl From<&Acknowledged> for WireAcknowledged {
-    fn from(acknowledged: &Acknowledged) -> Self {
-        Self { by: acknowledged.by.clone(), at: acknowledged.at.as_millis() }
+impl<'a> From<&'a Acknowledged> for WireAcknowledged<'a> {
+    fn from(acknowledged: &'a Acknowledged) -> Self {
+        Self { by: Cow::Borrowed(&acknowledged.by), at: acknowledged.at }
     }
 }
 
-impl From<WireAcknowledged> for Acknowledged {
-    fn from(wire: WireAcknowledged) -> Self {
-        Self { by: wire.by, at: Timestamp::from_millis(wire.at) }
+impl From<WireAcknowledged<'_>> for Acknowledged {
+    fn from(wire: WireAcknowledged<'_>) -> Self {
+        Self { by: wire.by.into_owned(), at: wire.at }
     }
 }
-
-/// Links, sorted by name.
-pub(super) type WireLinks = Links;

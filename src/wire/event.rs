@@ -5,9 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
-use super::common::{WireLinks, status};
-use crate::model::event::Report;
+use super::to_vec;
+use crate::model::event::{Links, Report};
 use crate::model::{Event, Tags, Timestamp};
 
 const ACKNOWLEDGED: &str = "acknowledged";
@@ -35,17 +34,17 @@ struct Writing<'a> {
     source: &'a str,
     host: &'a str,
     check: &'a str,
-    status: &'a str,
-    timestamp: i64,
+    status: Report,
+    timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arrival: Option<i64>,
+    arrival: Option<Timestamp>,
     description: &'a str,
     tags: &'a Tags,
-    links: &'a WireLinks,
+    links: &'a Links,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<i64>,
+    expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
 }
@@ -56,14 +55,14 @@ impl<'a> Writing<'a> {
             source: &event.source,
             host: &event.host,
             check: &event.check,
-            status: report_word(event.report),
-            timestamp: event.timestamp.as_millis(),
-            arrival: arrival.map(Timestamp::as_millis),
+            status: event.report,
+            timestamp: event.timestamp,
+            arrival,
             description: &event.description,
             tags: &event.tags,
             links: &event.links,
             key: event.key.as_deref(),
-            expires_at: event.expires_at.map(Timestamp::as_millis),
+            expires_at: event.expires_at,
             id: event.id.as_deref(),
         }
     }
@@ -72,7 +71,7 @@ impl<'a> Writing<'a> {
 /// An event in canonical form, with its arrival: the value of `muster.events`.
 #[must_use]
 pub fn encode(event: &Event, arrival: Timestamp) -> Vec<u8> {
-    serde_json::to_vec(&Writing::new(event, Some(arrival))).expect("an event has only text keys")
+    to_vec(&Writing::new(event, Some(arrival)), 768)
 }
 
 /// An event inside another form.
@@ -89,37 +88,30 @@ pub(super) struct Reading {
     source: Box<str>,
     host: Box<str>,
     check: Box<str>,
-    status: Box<str>,
-    timestamp: i64,
+    status: Report,
+    timestamp: Timestamp,
     description: Box<str>,
     tags: Tags,
-    links: WireLinks,
+    links: Links,
     key: Option<Box<str>>,
-    expires_at: Option<i64>,
+    expires_at: Option<Timestamp>,
     id: Option<Box<str>>,
 }
 
-impl TryFrom<Reading> for Event {
-    type Error = WireError;
-
-    fn try_from(wire: Reading) -> Result<Self, WireError> {
-        let report = parse_report(&wire.status).map_or_else(
-            // `status` makes the error.
-            || status(&wire.status).map(Report::Status),
-            Ok,
-        )?;
-        Ok(Self {
+impl From<Reading> for Event {
+    fn from(wire: Reading) -> Self {
+        Self {
             source: wire.source,
             host: wire.host,
             check: wire.check,
             key: wire.key,
-            report,
-            timestamp: Timestamp::from_millis(wire.timestamp),
+            report: wire.status,
+            timestamp: wire.timestamp,
             description: wire.description,
             tags: wire.tags,
             links: wire.links,
-            expires_at: wire.expires_at.map(Timestamp::from_millis),
+            expires_at: wire.expires_at,
             id: wire.id,
-        })
+        }
     }
 }

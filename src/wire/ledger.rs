@@ -3,11 +3,12 @@
 //! Its key is `incident/receiver`. Deciding what is told is `notify`'s work. Version 1 is decoded for
 //! ever; an unknown version is refused by name, so that a downgrade stops instead of telling twice.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-use super::common::{incident_id, status};
-use super::{WireError, change};
+use serde::{Deserialize, Serialize};
+
+use super::common::incident_id;
+use super::{WireError, to_vec};
 use crate::model::{Change, IncidentId, Span, Status, Timestamp};
 
 /// The version that is written.
@@ -68,28 +69,28 @@ struct WireVersion {
 #[derive(Serialize, Deserialize)]
 struct WireSaid {
     revision: u64,
-    status: String,
+    status: Status,
     total: u32,
     resolved: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireRow {
+struct WireRow<'a> {
     v: u32,
     revision: u64,
-    opened_at: i64,
-    wait_ms: i64,
-    due_at: i64,
+    opened_at: Timestamp,
+    wait_ms: Span,
+    due_at: Timestamp,
     routed: bool,
     tried: bool,
     told: bool,
     said: Option<WireSaid>,
-    grown_at: Option<i64>,
+    grown_at: Option<Timestamp>,
     must: bool,
     attempts: u32,
-    retry_at: Option<i64>,
-    ended_at: Option<i64>,
-    pending: Option<Box<RawValue>>,
+    retry_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    pending: Option<Cow<'a, Change>>,
 }
 
 /// The key of a row.
@@ -113,33 +114,26 @@ pub fn parse_key(key: &[u8]) -> Result<(IncidentId, &str), WireError> {
 /// The bytes of a row.
 #[must_use]
 pub fn encode(row: &LedgerRow) -> Vec<u8> {
-    let pending = row.pending.as_ref().map(|pending| {
-        let json = String::from_utf8(change::encode(pending)).expect("JSON is UTF-8");
-        RawValue::from_string(json).expect("an encoded change is JSON")
-    });
+    let said =
+        |Said { revision, status, total, resolved }| WireSaid { revision, status, total, resolved };
     let wire = WireRow {
         v: VERSION,
         revision: row.revision,
-        opened_at: row.opened_at.as_millis(),
-        wait_ms: row.wait.as_millis(),
-        due_at: row.due_at.as_millis(),
+        opened_at: row.opened_at,
+        wait_ms: row.wait,
+        due_at: row.due_at,
         routed: row.routed,
         tried: row.tried,
         told: row.told,
-        said: row.said.map(|said| WireSaid {
-            revision: said.revision,
-            status: said.status.as_str().to_owned(),
-            total: said.total,
-            resolved: said.resolved,
-        }),
-        grown_at: row.grown_at.map(Timestamp::as_millis),
+        said: row.said.map(said),
+        grown_at: row.grown_at,
         must: row.must,
         attempts: row.attempts,
-        retry_at: row.retry_at.map(Timestamp::as_millis),
-        ended_at: row.ended_at.map(Timestamp::as_millis),
-        pending,
+        retry_at: row.retry_at,
+        ended_at: row.ended_at,
+        pending: row.pending.as_ref().map(Cow::Borrowed),
     };
-    serde_json::to_vec(&wire).expect("a row has only text keys")
+    to_vec(&wire, 512)
 }
 
 /// A row from its bytes.
@@ -154,30 +148,27 @@ pub fn decode(bytes: &[u8]) -> Result<LedgerRow, WireError> {
              program that wrote it, or a newer one"
         )));
     }
-    let wire: WireRow = serde_json::from_slice(bytes)?;
-    let said = |said: WireSaid| {
-        let WireSaid { revision, status: word, total, resolved } = said;
-        Ok::<_, WireError>(Said { revision, status: status(&word)?, total, resolved })
-    };
-    let pending = wire.pending.map(|json| change::decode(json.get().as_bytes())).transpose()?;
-    if wire.must && pending.is_none() {
+    let wire: WireRow<'_> = serde_json::from_slice(bytes)?;
+    let said =
+        |WireSaid { revision, status, total, resolved }| Said { revision, status, total, resolved };
+    if wire.must && wire.pending.is_none() {
         return Err(WireError("something must be told, but `pending` is missing".into()));
     }
     Ok(LedgerRow {
         revision: wire.revision,
-        opened_at: Timestamp::from_millis(wire.opened_at),
-        wait: Span::from_millis(wire.wait_ms),
-        due_at: Timestamp::from_millis(wire.due_at),
+        opened_at: wire.opened_at,
+        wait: wire.wait_ms,
+        due_at: wire.due_at,
         routed: wire.routed,
         tried: wire.tried,
         told: wire.told,
-        said: wire.said.map(said).transpose()?,
-        grown_at: wire.grown_at.map(Timestamp::from_millis),
+        said: wire.said.map(said),
+        grown_at: wire.grown_at,
         must: wire.must,
         attempts: wire.attempts,
-        retry_at: wire.retry_at.map(Timestamp::from_millis),
-        ended_at: wire.ended_at.map(Timestamp::from_millis),
-        pending,
+        retry_at: wire.retry_at,
+        ended_at: wire.ended_at,
+        pending: wire.pending.map(Cow::into_owned),
     })
 }
 

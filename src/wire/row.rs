@@ -4,14 +4,17 @@
 //! incident, `o` remembered ok, `s` settings in force, `t` the log's time. What follows it is the
 //! row's id.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
-use super::common::{
-    WireAcknowledged, WireLinks, WirePair, WireWhy, alert_id, incident_id, resolution, status,
+use super::common::by_way_of;
+use super::{WireError, to_vec};
+use crate::model::event::{Identity, Links};
+use crate::model::incident::Acknowledged;
+use crate::model::{
+    Alert, AlertId, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
 };
-use crate::model::event::Identity;
-use crate::model::{Alert, AlertId, Incident, IncidentId, Resolution, Tags, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -84,97 +87,104 @@ pub const SETTINGS_KEY: &[u8] = b"s/settings";
 /// The key of the mark.
 pub const MARK_KEY: &[u8] = b"t/mark";
 
+by_way_of!(Identity, WireIdentity);
+
 #[derive(Serialize, Deserialize)]
-struct WireIdentity {
-    source: Box<str>,
+struct WireIdentity<'a> {
+    source: Cow<'a, Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<Box<str>>,
+    key: Option<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    host: Option<Box<str>>,
+    host: Option<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    check: Option<Box<str>>,
+    check: Option<Cow<'a, Box<str>>>,
 }
 
-impl From<&Identity> for WireIdentity {
-    fn from(identity: &Identity) -> Self {
+impl<'a> From<&'a Identity> for WireIdentity<'a> {
+    fn from(identity: &'a Identity) -> Self {
+        let some = |text| Some(Cow::Borrowed(text));
         match identity {
             Identity::Check { source, host, check } => Self {
-                source: source.clone(),
+                source: Cow::Borrowed(source),
                 key: None,
-                host: Some(host.clone()),
-                check: Some(check.clone()),
+                host: some(host),
+                check: some(check),
             },
             Identity::Key { source, key } => {
-                Self { source: source.clone(), key: Some(key.clone()), host: None, check: None }
+                Self { source: Cow::Borrowed(source), key: some(key), host: None, check: None }
             }
         }
     }
 }
 
-impl From<WireIdentity> for Identity {
-    fn from(wire: WireIdentity) -> Self {
-        let (host, check, key) = (wire.host.as_deref(), wire.check.as_deref(), wire.key.as_deref());
-        Self::new(&wire.source, host, check, key)
+impl From<WireIdentity<'_>> for Identity {
+    fn from(wire: WireIdentity<'_>) -> Self {
+        let source = wire.source.into_owned();
+        let own = |text: Option<Cow<'_, Box<str>>>| text.map(Cow::into_owned).unwrap_or_default();
+        match wire.key {
+            Some(key) => Self::Key { source, key: key.into_owned() },
+            None => Self::Check { source, host: own(wire.host), check: own(wire.check) },
+        }
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireAlert {
+struct WireAlert<'a> {
     v: u8,
-    id: String,
-    identity: WireIdentity,
-    shard: Box<str>,
-    incident: String,
-    host: Box<str>,
-    check: Box<str>,
-    status: String,
-    description: Box<str>,
-    tags: Tags,
-    links: WireLinks,
-    started_at: i64,
-    changed_at: i64,
-    newest: i64,
-    alive_until: i64,
-    appended_at: i64,
+    id: AlertId,
+    identity: Cow<'a, Identity>,
+    shard: Cow<'a, Box<str>>,
+    incident: IncidentId,
+    host: Cow<'a, Box<str>>,
+    check: Cow<'a, Box<str>>,
+    status: Status,
+    description: Cow<'a, Box<str>>,
+    tags: Cow<'a, Tags>,
+    links: Cow<'a, Links>,
+    started_at: Timestamp,
+    changed_at: Timestamp,
+    newest: Timestamp,
+    alive_until: Timestamp,
+    appended_at: Timestamp,
     events: u64,
     acknowledged: bool,
-    resolved: Option<(i64, String)>,
-    why: WireWhy,
+    resolved: Option<(Timestamp, Resolution)>,
+    why: Cow<'a, Why>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireIncident {
+struct WireIncident<'a> {
     v: u8,
-    id: String,
+    id: IncidentId,
     revision: u64,
-    shard: Box<str>,
-    first: i64,
-    latest: i64,
-    opened_at: i64,
-    changed_at: i64,
-    resolved: Option<(i64, String)>,
-    severity: String,
-    pairs: Vec<WirePair>,
-    tags: Tags,
-    continues: Option<String>,
-    continued_by: Option<String>,
-    acknowledged: Option<WireAcknowledged>,
-    updated_at: Option<i64>,
-    updates: Vec<String>,
+    shard: Cow<'a, Box<str>>,
+    first: Timestamp,
+    latest: Timestamp,
+    opened_at: Timestamp,
+    changed_at: Timestamp,
+    resolved: Option<(Timestamp, Resolution)>,
+    severity: Status,
+    pairs: Cow<'a, [Pair]>,
+    tags: Cow<'a, Tags>,
+    continues: Option<IncidentId>,
+    continued_by: Option<IncidentId>,
+    acknowledged: Option<Cow<'a, Acknowledged>>,
+    updated_at: Option<Timestamp>,
+    updates: Cow<'a, [AlertId]>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireOk {
+struct WireOk<'a> {
     v: u8,
-    identity: WireIdentity,
-    at: i64,
-    appended_at: i64,
+    identity: Cow<'a, Identity>,
+    at: Timestamp,
+    appended_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireMark {
     v: u8,
-    now: i64,
+    now: Timestamp,
     commits: u64,
     offset: i64,
 }
@@ -182,74 +192,68 @@ struct WireMark {
 /// The bytes of an alert's row.
 #[must_use]
 pub fn encode_alert(alert: &Alert) -> Vec<u8> {
-    to_vec(&WireAlert {
+    let wire = WireAlert {
         v: VERSION,
-        id: alert.id.to_string(),
-        identity: WireIdentity::from(&alert.identity),
-        shard: alert.shard.clone(),
-        incident: alert.incident.to_string(),
-        host: alert.host.clone(),
-        check: alert.check.clone(),
-        status: alert.status.as_str().to_owned(),
-        description: alert.description.clone(),
-        tags: alert.tags.clone(),
-        links: alert.links.clone(),
-        started_at: alert.started_at.as_millis(),
-        changed_at: alert.changed_at.as_millis(),
-        newest: alert.newest.as_millis(),
-        alive_until: alert.alive_until.as_millis(),
-        appended_at: alert.appended_at.as_millis(),
+        id: alert.id,
+        identity: Cow::Borrowed(&alert.identity),
+        shard: Cow::Borrowed(&alert.shard),
+        incident: alert.incident,
+        host: Cow::Borrowed(&alert.host),
+        check: Cow::Borrowed(&alert.check),
+        status: alert.status,
+        description: Cow::Borrowed(&alert.description),
+        tags: Cow::Borrowed(&alert.tags),
+        links: Cow::Borrowed(&alert.links),
+        started_at: alert.started_at,
+        changed_at: alert.changed_at,
+        newest: alert.newest,
+        alive_until: alert.alive_until,
+        appended_at: alert.appended_at,
         events: alert.events,
         acknowledged: alert.acknowledged,
-        resolved: end(alert.resolved),
-        why: WireWhy::from(&alert.why),
-    })
+        resolved: alert.resolved,
+        why: Cow::Borrowed(&alert.why),
+    };
+    to_vec(&wire, 1_280)
 }
 
 /// The bytes of an incident's row.
 #[must_use]
 pub fn encode_incident(incident: &Incident) -> Vec<u8> {
-    to_vec(&WireIncident {
+    let wire = WireIncident {
         v: VERSION,
-        id: incident.id.to_string(),
+        id: incident.id,
         revision: incident.revision,
-        shard: incident.shard.clone(),
-        first: incident.first.as_millis(),
-        latest: incident.latest.as_millis(),
-        opened_at: incident.opened_at.as_millis(),
-        changed_at: incident.changed_at.as_millis(),
-        resolved: end(incident.resolved),
-        severity: incident.severity.as_str().to_owned(),
-        pairs: incident.pairs.iter().map(WirePair::from).collect(),
-        tags: incident.tags.clone(),
-        continues: incident.continues.map(|id| id.to_string()),
-        continued_by: incident.continued_by.map(|id| id.to_string()),
-        acknowledged: incident.acknowledged.as_ref().map(WireAcknowledged::from),
-        updated_at: incident.updated_at.map(Timestamp::as_millis),
-        updates: incident.updates.iter().map(ToString::to_string).collect(),
-    })
+        shard: Cow::Borrowed(&incident.shard),
+        first: incident.first,
+        latest: incident.latest,
+        opened_at: incident.opened_at,
+        changed_at: incident.changed_at,
+        resolved: incident.resolved,
+        severity: incident.severity,
+        pairs: Cow::Borrowed(&incident.pairs),
+        tags: Cow::Borrowed(&incident.tags),
+        continues: incident.continues,
+        continued_by: incident.continued_by,
+        acknowledged: incident.acknowledged.as_ref().map(Cow::Borrowed),
+        updated_at: incident.updated_at,
+        updates: Cow::Borrowed(&incident.updates),
+    };
+    to_vec(&wire, 1_024)
 }
 
 /// The bytes of a remembered ok.
 #[must_use]
 pub fn encode_ok(ok: &RememberedOk) -> Vec<u8> {
-    to_vec(&WireOk {
-        v: VERSION,
-        identity: WireIdentity::from(&ok.identity),
-        at: ok.at.as_millis(),
-        appended_at: ok.appended_at.as_millis(),
-    })
+    let identity = Cow::Borrowed(&ok.identity);
+    to_vec(&WireOk { v: VERSION, identity, at: ok.at, appended_at: ok.appended_at }, 256)
 }
 
 /// The bytes of the mark.
 #[must_use]
 pub fn encode_mark(mark: Mark) -> Vec<u8> {
-    to_vec(&WireMark {
-        v: VERSION,
-        now: mark.now.as_millis(),
-        commits: mark.commits,
-        offset: mark.offset,
-    })
+    let Mark { now, commits, offset } = mark;
+    to_vec(&WireMark { v: VERSION, now, commits, offset }, 96)
 }
 
 /// Any row from its key and bytes.
@@ -260,86 +264,74 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
     match key {
         SETTINGS_KEY => Ok(CorrelateRow::Settings(value.to_vec())),
         MARK_KEY => {
-            let wire: WireMark = known(value, |wire: &WireMark| wire.v)?;
-            let now = Timestamp::from_millis(wire.now);
-            let mark = Mark { now, commits: wire.commits, offset: wire.offset };
-            Ok(CorrelateRow::Mark(mark))
+            let WireMark { now, commits, offset, .. } = known(value, |wire: &WireMark| wire.v)?;
+            Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
         [b'a', b'/', ..] => {
-            let wire = known(value, |wire: &WireAlert| wire.v)?;
-            Ok(CorrelateRow::Alert(Box::new(wire.try_into()?)))
+            let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
+            Ok(CorrelateRow::Alert(Box::new(wire.into())))
         }
         [b'i', b'/', ..] => {
-            let wire = known(value, |wire: &WireIncident| wire.v)?;
-            Ok(CorrelateRow::Incident(Box::new(wire.try_into()?)))
+            let wire = known(value, |wire: &WireIncident<'_>| wire.v)?;
+            Ok(CorrelateRow::Incident(Box::new(wire.into())))
         }
         [b'o', b'/', ..] => {
-            let wire = known(value, |wire: &WireOk| wire.v)?;
-            Ok(CorrelateRow::Ok(RememberedOk {
-                identity: wire.identity.into(),
-                at: Timestamp::from_millis(wire.at),
-                appended_at: Timestamp::from_millis(wire.appended_at),
-            }))
+            let WireOk { identity, at, appended_at, .. } =
+                known(value, |wire: &WireOk<'_>| wire.v)?;
+            let identity = identity.into_owned();
+            Ok(CorrelateRow::Ok(RememberedOk { identity, at, appended_at }))
         }
         _ => Err(WireError("its kind is not known here".to_owned())),
     }
 }
 
-impl TryFrom<WireAlert> for Alert {
-    type Error = WireError;
-
-    fn try_from(wire: WireAlert) -> Result<Self, WireError> {
-        Ok(Self {
-            id: alert_id(&wire.id)?,
-            identity: wire.identity.into(),
-            shard: wire.shard,
-            incident: incident_id(&wire.incident)?,
-            host: wire.host,
-            check: wire.check,
-            status: status(&wire.status)?,
-            description: wire.description,
-            tags: wire.tags,
-            links: wire.links,
-            started_at: Timestamp::from_millis(wire.started_at),
-            changed_at: Timestamp::from_millis(wire.changed_at),
-            newest: Timestamp::from_millis(wire.newest),
-            alive_until: Timestamp::from_millis(wire.alive_until),
-            appended_at: Timestamp::from_millis(wire.appended_at),
+impl From<WireAlert<'_>> for Alert {
+    fn from(wire: WireAlert<'_>) -> Self {
+        Self {
+            id: wire.id,
+            identity: wire.identity.into_owned(),
+            shard: wire.shard.into_owned(),
+            incident: wire.incident,
+            host: wire.host.into_owned(),
+            check: wire.check.into_owned(),
+            status: wire.status,
+            description: wire.description.into_owned(),
+            tags: wire.tags.into_owned(),
+            links: wire.links.into_owned(),
+            started_at: wire.started_at,
+            changed_at: wire.changed_at,
+            newest: wire.newest,
+            alive_until: wire.alive_until,
+            appended_at: wire.appended_at,
             events: wire.events,
             acknowledged: wire.acknowledged,
-            resolved: read_end(wire.resolved)?,
-            why: wire.why.try_into()?,
-        })
+            resolved: wire.resolved,
+            why: wire.why.into_owned(),
+        }
     }
 }
 
-impl TryFrom<WireIncident> for Incident {
-    type Error = WireError;
-
-    fn try_from(wire: WireIncident) -> Result<Self, WireError> {
-        Ok(Self {
-            id: incident_id(&wire.id)?,
+impl From<WireIncident<'_>> for Incident {
+    fn from(wire: WireIncident<'_>) -> Self {
+        Self {
+            id: wire.id,
             revision: wire.revision,
-            shard: wire.shard,
-            first: Timestamp::from_millis(wire.first),
-            latest: Timestamp::from_millis(wire.latest),
-            opened_at: Timestamp::from_millis(wire.opened_at),
-            changed_at: Timestamp::from_millis(wire.changed_at),
-            resolved: read_end(wire.resolved)?,
-            severity: status(&wire.severity)?,
-            pairs: wire.pairs.into_iter().map(Into::into).collect(),
-            tags: wire.tags,
-            continues: wire.continues.as_deref().map(incident_id).transpose()?,
-            continued_by: wire.continued_by.as_deref().map(incident_id).transpose()?,
-            acknowledged: wire.acknowledged.map(Into::into),
-            updated_at: wire.updated_at.map(Timestamp::from_millis),
-            updates: wire.updates.iter().map(|id| alert_id(id)).collect::<Result<_, _>>()?,
-        })
+            shard: wire.shard.into_owned(),
+            first: wire.first,
+            latest: wire.latest,
+            opened_at: wire.opened_at,
+            changed_at: wire.changed_at,
+            resolved: wire.resolved,
+            severity: wire.severity,
+            pairs: wire.pairs.into_owned(),
+            tags: wire.tags.into_owned(),
+            continues: wire.continues,
+            continued_by: wire.continued_by,
+            acknowledged: wire.acknowledged.map(Cow::into_owned),
+            updated_at: wire.updated_at,
+            updates: wire.updates.into_owned(),
+        }
     }
-}
-
-fn to_vec(wire: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(wire).expect("a row has only text keys")
 }
 
 fn known<T: for<'a> Deserialize<'a>>(
@@ -351,12 +343,4 @@ fn known<T: for<'a> Deserialize<'a>>(
         VERSION => Ok(wire),
         other => Err(WireError(format!("version {other} of it is not known here"))),
     }
-}
-
-fn end(resolved: Option<(Timestamp, Resolution)>) -> Option<(i64, String)> {
-    resolved.map(|(at, reason)| (at.as_millis(), reason.as_str().to_owned()))
-}
-
-fn read_end(end: Option<(i64, String)>) -> Result<Option<(Timestamp, Resolution)>, WireError> {
-    end.map(|(at, reason)| Ok((Timestamp::from_millis(at), resolution(&reason)?))).transpose()
 }

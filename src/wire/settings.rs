@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
+use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, Pattern};
 use crate::model::{Matchers, Span};
 
@@ -12,7 +12,7 @@ const VERSION: u8 = 1;
 #[serde(deny_unknown_fields)]
 struct WireSettings {
     v: u8,
-    reopen_window: i64,
+    reopen_window: Span,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
 }
@@ -23,8 +23,8 @@ struct WirePattern {
     name: Box<str>,
     r#match: Vec<String>,
     by: Vec<Box<str>>,
-    window: i64,
-    gap: Option<i64>,
+    window: Span,
+    gap: Option<Span>,
     cross_source: bool,
     max_alerts: u32,
 }
@@ -36,18 +36,18 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         name: pattern.name.clone(),
         r#match: pattern.matchers.iter().map(ToString::to_string).collect(),
         by: pattern.by.clone(),
-        window: pattern.window.as_millis(),
-        gap: pattern.gap.map(Span::as_millis),
+        window: pattern.window,
+        gap: pattern.gap,
         cross_source: pattern.cross_source,
         max_alerts: pattern.max_alerts,
     });
     let wire = WireSettings {
         v: VERSION,
-        reopen_window: settings.reopen_window.as_millis(),
+        reopen_window: settings.reopen_window,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
     };
-    serde_json::to_vec(&wire).expect("settings have only text keys")
+    to_vec(&wire, 512)
 }
 
 /// Settings from their bytes.
@@ -67,14 +67,14 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             name: wire.name,
             matchers,
             by: wire.by,
-            window: Span::from_millis(wire.window),
-            gap: wire.gap.map(Span::from_millis),
+            window: wire.window,
+            gap: wire.gap,
             cross_source: wire.cross_source,
             max_alerts: wire.max_alerts,
         })
     };
     Ok(CorrelateSettings {
-        reopen_window: Span::from_millis(wire.reopen_window),
+        reopen_window: wire.reopen_window,
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
     })

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::WireError;
 use super::event::{Reading, nested};
+use super::{WireError, to_vec};
 use crate::model::event::Identity;
 use crate::model::update::{Seen, Touch};
 use crate::model::{Event, Span, Timestamp, Update};
@@ -14,9 +14,9 @@ const VERSION: u8 = 1;
 struct WritingUpdate<'a> {
     v: u8,
     shard: &'a str,
-    expire_after: i64,
+    expire_after: Span,
     repeats: u64,
-    seen: Option<(i64, i64)>,
+    seen: Option<(Timestamp, Timestamp)>,
     #[serde(serialize_with = "nested")]
     event: &'a Event,
 }
@@ -25,9 +25,9 @@ struct WritingUpdate<'a> {
 struct ReadingUpdate {
     v: u8,
     shard: Box<str>,
-    expire_after: i64,
+    expire_after: Span,
     repeats: u64,
-    seen: Option<(i64, i64)>,
+    seen: Option<(Timestamp, Timestamp)>,
     event: Reading,
 }
 
@@ -42,7 +42,7 @@ struct WireTouch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<Box<str>>,
     repeats: u64,
-    seen: Option<(i64, i64)>,
+    seen: Option<(Timestamp, Timestamp)>,
 }
 
 /// The bytes of an update.
@@ -51,12 +51,12 @@ pub fn encode(update: &Update) -> Vec<u8> {
     let writing = WritingUpdate {
         v: VERSION,
         shard: &update.shard,
-        expire_after: update.expire_after.as_millis(),
+        expire_after: update.expire_after,
         repeats: update.seen.repeats,
-        seen: to_pair(&update.seen),
+        seen: update.seen.newest,
         event: &update.event,
     };
-    serde_json::to_vec(&writing).expect("an update has only text keys")
+    to_vec(&writing, 1_024)
 }
 
 /// An update from its bytes.
@@ -68,9 +68,9 @@ pub fn decode(bytes: &[u8]) -> Result<Update, WireError> {
     version(wire.v)?;
     Ok(Update {
         shard: wire.shard,
-        expire_after: Span::from_millis(wire.expire_after),
-        seen: from_pair(wire.repeats, wire.seen),
-        event: wire.event.try_into()?,
+        expire_after: wire.expire_after,
+        seen: Seen { repeats: wire.repeats, newest: wire.seen },
+        event: wire.event.into(),
     })
 }
 
@@ -88,9 +88,9 @@ pub fn encode_touch(touch: &Touch) -> Vec<u8> {
         check,
         key,
         repeats: touch.seen.repeats,
-        seen: to_pair(&touch.seen),
+        seen: touch.seen.newest,
     };
-    serde_json::to_vec(&wire).expect("a touch has only text keys")
+    to_vec(&wire, 256)
 }
 
 /// A touch from its bytes.
@@ -103,7 +103,7 @@ pub fn decode_touch(bytes: &[u8]) -> Result<Touch, WireError> {
     let (host, check, key) = (wire.host.as_deref(), wire.check.as_deref(), wire.key.as_deref());
     Ok(Touch {
         identity: Identity::new(&wire.source, host, check, key),
-        seen: from_pair(wire.repeats, wire.seen),
+        seen: Seen { repeats: wire.repeats, newest: wire.seen },
     })
 }
 
@@ -112,13 +112,4 @@ fn version(found: u8) -> Result<(), WireError> {
         return Ok(());
     }
     Err(WireError(format!("version {found} of an update is not known here; {VERSION} is")))
-}
-
-fn to_pair(seen: &Seen) -> Option<(i64, i64)> {
-    seen.newest.map(|(newest, until)| (newest.as_millis(), until.as_millis()))
-}
-
-fn from_pair(repeats: u64, pair: Option<(i64, i64)>) -> Seen {
-    let times = |(newest, until)| (Timestamp::from_millis(newest), Timestamp::from_millis(until));
-    Seen { repeats, newest: pair.map(times) }
 }
