@@ -20,6 +20,10 @@ use muster::telemetry::Latency;
 use muster::testing::conformance::assigned;
 use siphasher::sip::SipHasher13;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// About the size of an update.
 const VALUE_BYTES: usize = 450;
 

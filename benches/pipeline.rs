@@ -33,6 +33,10 @@ use muster::wire;
 use muster::worker::{Sharing, Worker};
 use siphasher::sip::SipHasher13;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SOURCE: &str = "estate.events";
 const PARTITIONS: u32 = 4;
 /// As many feeds in one group.
@@ -163,6 +167,8 @@ struct Pipeline {
 /// What a run of the pipeline came to.
 struct Ran {
     took: Duration,
+    /// Processor time of this process meanwhile, client threads included, the broker's not.
+    busy: Duration,
     forwards: u64,
     metrics: Metrics,
     made: Made,
@@ -183,18 +189,20 @@ fn run(brokers: &str, load: Load) -> Ran {
         stop: Shutdown::new(),
         threads: Vec::new(),
     };
+    let idle = processor_time();
     pipeline.correlate();
     pipeline.collect(&settings);
     // Each identity is new once, and each alert begins and ends.
     let forwards = load.identities() + 2 * load.alerts();
     let took = pipeline.wait(forwards);
+    let busy = processor_time().saturating_sub(idle);
     pipeline.stop.begin();
     for thread in pipeline.threads {
         thread.join().expect("a worker does not panic").expect("a worker ends well");
     }
     let committed = pipeline.progress.committed.load(Ordering::Acquire);
     let made = Made::read(pipeline.journal.as_ref());
-    Ran { took, forwards: committed, metrics: pipeline.metrics, made }
+    Ran { took, busy, forwards: committed, metrics: pipeline.metrics, made }
 }
 
 impl Pipeline {
@@ -353,6 +361,7 @@ impl Ran {
         let pipeline = rate(load.events(), self.took);
         println!("pipeline        {pipeline:>10.0} events/s up to the last commit");
         println!("ratio           {:>10.3}", pipeline / raw);
+        println!("processor time  {:>10.3?} of this process", self.busy);
         for (name, latency) in [
             ("correlated", &self.metrics.correlated_seconds),
             ("commits", &self.metrics.commit_seconds),
@@ -377,6 +386,15 @@ impl Ran {
         assert_eq!(made.incidents.len() as u64, load.incidents(), "incidents");
         assert!(made.open.is_empty(), "every incident is resolved");
     }
+}
+
+/// Processor time of this process so far, from the kernel's accounts in hundredths of a second.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let (_, after_name) = stat.rsplit_once(')').unwrap_or_default();
+    let ticks =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
+    Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
 fn kafka_settings(brokers: &str) -> Settings {

@@ -13,6 +13,10 @@ use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
 use muster::testing::load::{Load, by_cluster};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: u64 = 1_000;
 
 fn main() {
@@ -54,7 +58,7 @@ fn value(batches: &[Vec<Vec<u8>>]) -> f64 {
                 let value: serde_json::Value = serde_json::from_slice(bytes).expect("an event");
                 u8::from(value["status"] == "ok")
             };
-            [batch.iter().map(read).fold(0, u8::wrapping_add)]
+            vec![[batch.iter().map(read).fold(0, u8::wrapping_add)]]
         });
     }
     measure.print()
@@ -69,7 +73,7 @@ fn decode_all(batches: &[Vec<Vec<u8>>]) -> f64 {
                 let decoded = decode::decode(bytes, Timestamp::MAX, &limits);
                 decoded.events[0].host.as_bytes()[9]
             };
-            [batch.iter().map(read).fold(0, u8::wrapping_add)]
+            vec![[batch.iter().map(read).fold(0, u8::wrapping_add)]]
         });
     }
     measure.print()
@@ -105,7 +109,7 @@ fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
             }
             let forwarded = out.records.len().to_be_bytes();
             updates.extend(out.records.into_iter().map(|record| record.value));
-            forwarded
+            vec![forwarded]
         });
     }
     (measure.print(), updates)
@@ -128,13 +132,7 @@ fn correlate_all(updates: &[Vec<u8>]) -> f64 {
             }
             stage.seal(&mut out);
             let rows = out.rows.into_iter().filter_map(|row| row.value);
-            out.records.into_iter().map(|record| record.value).chain(rows).fold(
-                Vec::new(),
-                |mut all, bytes| {
-                    all.extend(bytes);
-                    all
-                },
-            )
+            out.records.into_iter().map(|record| record.value).chain(rows).collect()
         });
     }
     measure.print()
