@@ -13,6 +13,9 @@ use crate::model::{AlertId, ChangeKind, CorrelateSettings, Identity, IncidentId,
 use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage, Tally};
 use crate::wire;
 
+/// How many records correlate reads before its rows are dropped.
+const SEAL_EVERY: i64 = 1_000;
+
 /// The seed of the suppression cache; a replay reads files, nobody can flood it.
 const SEED: u64 = 0;
 
@@ -152,8 +155,12 @@ impl Replay {
         }
         let record = self.appended_record(kind, value);
         self.correlate.apply(slot, &record, &mut out);
-        self.correlate.seal(&mut out);
-        for record in out.records {
+        let records = std::mem::take(&mut out.records);
+        if self.appended % SEAL_EVERY == 0 {
+            // Nobody wants the rows; sealing lets go of what is noted of them.
+            self.correlate.seal(&mut out);
+        }
+        for record in records {
             if record.kind != Kind::Change {
                 continue;
             }

@@ -68,13 +68,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every value of the metric's `outcome` label.
+    pub const WORDS: [&'static str; 3] = ["delivered", "retried", "set_aside"];
+
     /// The metric's `outcome` label.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Delivered => "delivered",
-            Self::Retry { .. } => "retried",
-            Self::SetAside { .. } => "set_aside",
+            Self::Delivered => Self::WORDS[0],
+            Self::Retry { .. } => Self::WORDS[1],
+            Self::SetAside { .. } => Self::WORDS[2],
         }
     }
 }

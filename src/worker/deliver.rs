@@ -130,6 +130,11 @@ impl Worker {
             let receiver = Receiver::new(settings, Arc::clone(&parts.clock), &parts.lines)
                 .map_err(|error| unusable(error.to_string()))?;
             receivers.insert(Arc::from(&*settings.name), receiver);
+            // A counter that begins with its first count hides that count from `increase()`.
+            parts.metrics.set_aside.with_label_values(&[&*settings.name]).inc_by(0);
+            for outcome in Outcome::WORDS {
+                parts.metrics.deliveries.with_label_values(&[&*settings.name, outcome]).inc_by(0);
+            }
         }
         let room = Room::new(&parts.settings);
         let (answer, answers) = sync_channel(room.total().max(1));

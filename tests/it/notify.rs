@@ -462,6 +462,14 @@ fn a_change_is_posted_as_json_with_the_headers_of_the_standard() {
     assert_eq!(post.header("webhook-signature"), "", "no secret, no signature");
     assert_eq!((post.change().kinds, post.change().revision), (vec![ChangeKind::Opened], 1));
     assert_eq!(bench.metrics.delivered_seconds.quantiles().count, 1);
+    // What never happened shows as 0, so that its first time is a rise.
+    let shown = bench.metrics.render().expect("the metrics are shown");
+    for zero in [
+        "muster_deliveries_set_aside_total{receiver=\"oncall\"} 0",
+        "muster_deliveries_total{outcome=\"retried\",receiver=\"oncall\"} 0",
+    ] {
+        assert!(shown.lines().any(|line| line == zero), "{shown}");
+    }
     assert!(bench.health.troubles().is_empty());
 }
 
