@@ -64,6 +64,11 @@ struct Entry {
     newest: Timestamp,
     until: Timestamp,
     repeats: u64,
+    /// By event time, when what is told is surely what correlate knows: it may have known more when
+    /// the entry was admitted, and what came first may have been late.
+    sure: Timestamp,
+    /// There are two contents of the newest time: only correlate decides which one stands.
+    contested: bool,
     used: bool,
 }
 
@@ -112,15 +117,9 @@ impl Cache {
         }
         let same = event.status == entry.told.status
             && (event.digest == entry.told.digest || event.status == Status::Ok);
-        if !same {
-            let contested = event.at == entry.newest && event.status == entry.told.status;
-            let verdict = entry.tell(event);
-            if contested {
-                // Two contents at one time: only correlate decides which one stands, so that this
-                // cache must not claim to know.
-                self.remove(at);
-            }
-            return verdict;
+        if !same || entry.contested {
+            entry.contested = event.at == entry.newest && event.status == entry.told.status;
+            return entry.tell(event);
         }
         let every = refresh_every(entry.told.until.since(entry.told.at));
         let (lives, told) = (event.until.since(event.at), entry.told.until.since(entry.told.at));
@@ -128,7 +127,8 @@ impl Cache {
         // `expires_at` just moves along, or jitters, has not.
         let other_life = lives > told + every || told > lives + every;
         let due = event.at >= entry.told.at + every || event.at > entry.told.until || other_life;
-        if due && event.status != Status::Ok {
+        // `ok` is told once; once more where a late one may have been taken for it.
+        if due && (event.status != Status::Ok || entry.told.at < entry.sure) {
             return entry.tell(event);
         }
         entry.newest = event.at;
@@ -140,7 +140,17 @@ impl Cache {
     /// Admits an identity; the one that gave way to it, if one did.
     pub fn admit(&mut self, hash: u128, identity: Identity, told: Told) -> Option<Touch> {
         let Told { at, until, .. } = told;
-        let entry = Entry { hash, identity, told, newest: at, until, repeats: 0, used: false };
+        let entry = Entry {
+            hash,
+            identity,
+            told,
+            newest: at,
+            until,
+            repeats: 0,
+            sure: at + refresh_every(until.since(at)),
+            contested: false,
+            used: false,
+        };
         let full = self.room.used.load(Ordering::Relaxed) >= self.room.max;
         if full && !self.entries.is_empty() {
             let place = self.victim();
@@ -173,15 +183,6 @@ impl Cache {
                 return at;
             }
         }
-    }
-
-    fn remove(&mut self, at: u32) {
-        let gone = self.entries.swap_remove(at as usize);
-        self.by_hash.remove(&gone.hash);
-        if let Some(moved) = self.entries.get(at as usize) {
-            self.by_hash.insert(moved.hash, at);
-        }
-        self.room.used.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

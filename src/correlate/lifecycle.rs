@@ -78,7 +78,8 @@ pub(super) fn end(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
-    touched.alert(state, incident, id, resolved.0);
+    // Where another alert begins to fire in the same record, neither kind nor number tells of it.
+    touched.alert(state, incident, id, resolved.0).updated = true;
     state.change_alert(id, |alert| {
         alert.resolved = Some(resolved);
         alert.acknowledged = false;
@@ -126,7 +127,7 @@ pub(super) fn reopen(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
-    touched.alert(state, incident, id, at);
+    touched.alert(state, incident, id, at).updated = true;
     state.change_incident(incident, |incident| incident.resolved = None);
     state.change_alert(id, |alert| {
         alert.resolved = None;
