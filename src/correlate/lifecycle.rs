@@ -78,8 +78,7 @@ pub(super) fn end(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
-    // Where another alert begins to fire in the same record, neither kind nor number tells of it.
-    touched.alert(state, incident, id, resolved.0).updated = true;
+    touched.alert(state, incident, id, resolved.0);
     state.change_alert(id, |alert| {
         alert.resolved = Some(resolved);
         alert.acknowledged = false;
@@ -127,6 +126,7 @@ pub(super) fn reopen(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
+    // Where another alert ended in the same record, as many fire as before; it is told all the same.
     touched.alert(state, incident, id, at).updated = true;
     state.change_incident(incident, |incident| incident.resolved = None);
     state.change_alert(id, |alert| {

@@ -554,16 +554,20 @@ fn expected(sketches: &[(Sketch, u32)]) -> BTreeMap<u8, u8> {
     newest.into_iter().map(|(who, (_, status))| (who, status)).filter(|(_, s)| *s > 0).collect()
 }
 
-/// Events within a quarter of an hour, and a number that draws an order.
+/// Events within a quarter of an hour, and a number that draws an order. Half of the crowds speak
+/// of two identities and three moments only, so that they meet themselves again and again.
 fn crowd() -> impl Strategy<Value = Vec<(Sketch, u32)>> {
-    let second = prop_oneof![2 => 0..4_i64, 1 => 0..900_i64];
-    let event = (sketch(IDENTITIES, false), second, any::<u32>())
+    let event = (sketch(IDENTITIES, false), 0..900_i64, any::<u32>())
         .prop_map(|(sketch, second, order)| (Sketch { second, ..sketch }, order));
-    // Mostly few identities, so that they meet themselves.
-    let few = (event, any::<bool>()).prop_map(|((sketch, order), few)| {
-        (Sketch { who: if few { sketch.who % 2 } else { sketch.who }, ..sketch }, order)
-    });
-    prop::collection::vec(few, 1..24)
+    let dense = |(sketch, order): (Sketch, u32)| {
+        let status = if sketch.status < 3 { sketch.status } else { 4 };
+        let (who, second) = (sketch.who % 2, sketch.second % 3);
+        (Sketch { who, status, second, tags: sketch.tags % 3, ..sketch }, order)
+    };
+    let wide = prop::collection::vec(event, 1..24);
+    (wide, any::<bool>()).prop_map(move |(events, close)| {
+        if close { events.into_iter().map(dense).collect() } else { events }
+    })
 }
 
 /// The events arrive one after another, once all of them have happened.
@@ -631,19 +635,24 @@ proptest! {
     }
 
     #[test]
-    fn a_late_event_that_meets_a_lost_cache_is_put_right(sketches in crowd(), nth in 0..3_usize) {
+    fn a_late_event_that_meets_a_lost_cache_is_put_right(
+        sketches in crowd(),
+        nth in 0..3_usize,
+        all_over in any::<bool>(),
+    ) {
         let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
         let [mut calm, mut lossy] = [later(book.clone()), later(book)];
         arrive(&mut calm, &sketches, |_| false);
         arrive(&mut lossy, &shuffled(&sketches), |order| order % 3 == 0);
-        // Whoever was heard of goes on to say what holds, for longer than a refresh.
+        // Whoever was heard of goes on to say what holds, or that it is over, for longer than a
+        // refresh.
         let wanted = expected(&sketches);
         let heard: BTreeSet<u8> = sketches.iter().map(|(sketch, _)| sketch.who).collect();
         for _ in 0..12 {
             for run in [&mut calm, &mut lossy] {
                 run.wait(60);
                 for who in &heard {
-                    let status = wanted.get(who).copied().unwrap_or(0);
+                    let status = wanted.get(who).copied().filter(|_| !all_over).unwrap_or(0);
                     let second = run.now;
                     let sketch = Sketch { who: *who, status, second, tags: 0, text: 0, expires: 0 };
                     run.events += 1;
