@@ -3,7 +3,8 @@
 //! Told means acknowledged: the worker drops the whole cache when a forward fails, so that an
 //! entry never stands for something correlate does not have. The bound is shared by all caches of
 //! the process; at the bound an entry gives way by the clock algorithm (a second chance for those
-//! that were used), and what it saw is told first.
+//! that were used), and what it saw is told first. A new entry may rest on a late event, which
+//! correlate knew better than to believe: an `ok` is therefore told once more, a refresh later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
