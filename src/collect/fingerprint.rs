@@ -3,7 +3,8 @@
 //! Told means acknowledged: the worker drops the whole cache when a forward fails, so that an
 //! entry never stands for something correlate does not have. The bound is shared by all caches of
 //! the process; at the bound an entry gives way by the clock algorithm (a second chance for those
-//! that were used), and what it saw is told first.
+//! that were used), and what it saw is told first. A new entry may rest on a late event, which
+//! correlate knew better than to believe: an `ok` is therefore told once more, a refresh later.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub enum Verdict {
 }
 
 /// What is known of an identity, and asked at each of its events. Whose it is lies apart, so that
-/// this fits into one line of the processor's cache.
+/// this is small and few lines of the processor's cache are touched.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     /// What correlate knows.
@@ -66,7 +67,12 @@ struct Entry {
     /// The newest event, told or not.
     newest: Timestamp,
     until: Timestamp,
+    /// By event time, when what is told is surely what correlate knows: it may have known more when
+    /// the entry was admitted, and what came first may have been late.
+    sure: Timestamp,
     repeats: u32,
+    /// There are two contents of the newest time: only correlate decides which one stands.
+    contested: bool,
     used: bool,
 }
 
@@ -82,7 +88,8 @@ enum Weighed {
 impl Entry {
     fn new(told: Told, form: Option<NonZeroU64>) -> Self {
         let Told { at, until, .. } = told;
-        Self { told, form, newest: at, until, repeats: 0, used: false }
+        let sure = at + refresh_every(until.since(at));
+        Self { told, form, newest: at, until, sure, repeats: 0, contested: false, used: false }
     }
 
     fn weigh(&self, event: &Told) -> Weighed {
@@ -92,7 +99,7 @@ impl Entry {
         }
         let same = event.status == self.told.status
             && (event.digest == self.told.digest || event.status == Status::Ok);
-        if !same {
+        if !same || self.contested {
             return Weighed::Other;
         }
         let every = refresh_every(self.told.until.since(self.told.at));
@@ -103,7 +110,9 @@ impl Entry {
         let due = event.at >= self.told.at + every || event.at > self.told.until || other_life;
         // So often that the count is full has to be told, too.
         let full = self.repeats == u32::MAX;
-        if (due || full) && event.status != Status::Ok { Weighed::Due } else { Weighed::Same }
+        // `ok` is told once; once more where a late one may have been taken for it.
+        let tells = event.status != Status::Ok || self.told.at < self.sure;
+        if (due || full) && tells { Weighed::Due } else { Weighed::Same }
     }
 
     fn repeat(&mut self, event: &Told) {
@@ -114,7 +123,8 @@ impl Entry {
 
     fn tell(&mut self, told: Told, form: Option<NonZeroU64>) -> Verdict {
         let seen = self.seen();
-        *self = Self { used: true, ..Self::new(told, form) };
+        let Told { at, until, .. } = told;
+        *self = Self { told, form, newest: at, until, repeats: 0, ..*self };
         Verdict::Forward(seen)
     }
 
@@ -187,14 +197,8 @@ impl Cache {
             }
             Weighed::Due => entry.tell(event, form),
             Weighed::Other => {
-                let contested = event.at == entry.newest && event.status == entry.told.status;
-                let verdict = entry.tell(event, form);
-                if contested {
-                    // Two contents at one time: only correlate decides which one stands, so that
-                    // this cache must not claim to know.
-                    self.remove(at);
-                }
-                verdict
+                entry.contested = event.at == entry.newest && event.status == entry.told.status;
+                entry.tell(event, form)
             }
         }
     }
@@ -247,16 +251,6 @@ impl Cache {
                 return at;
             }
         }
-    }
-
-    fn remove(&mut self, at: u32) {
-        self.entries.swap_remove(at as usize);
-        let gone = self.owners.swap_remove(at as usize);
-        self.by_hash.remove(&gone.hash);
-        if let Some(moved) = self.owners.get(at as usize) {
-            self.by_hash.insert(moved.hash, at);
-        }
-        self.room.used.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{join, lifecycle};
 use crate::model::event::{Links, Report};
 use crate::model::update::Touch;
 use crate::model::{
-    Alert, AlertId, Event, Identity, Resolution, Status, Tags, Timestamp, Update, Why,
+    Alert, AlertId, Event, Identity, Resolution, Status, TagValue, Tags, Timestamp, Update, Why,
 };
 
 /// Whether an update was in time.
@@ -124,10 +124,12 @@ fn begin(
     let alive_until = update.alive_until();
     let Update { shard, seen, event, .. } = update;
     let started_at = event.timestamp;
+    // Ids of an identity sort as its alerts begin, also of two that start at one time.
+    let before = state.current(&identity).map(|alert| alert.id);
     let id = (0..)
         .map(|nth| AlertId::derive(started_at, &identity, nth))
-        .find(|id| state.alert(*id).is_none())
-        .expect("an alert holds only finitely many ids");
+        .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
+        .expect("there are only finitely many alerts");
     let alert = Alert {
         id,
         identity,
@@ -214,6 +216,10 @@ fn acknowledge(
     let Some(alert) = state.current(identity).filter(|alert| alert.is_firing()) else {
         return Arrived::Late;
     };
+    if event.timestamp < alert.changed_at {
+        // Somebody acknowledged what it said before; a batch that is read again says so again.
+        return Arrived::Late;
+    }
     if !alert.acknowledged {
         let (id, incident) = (alert.id, alert.incident);
         touched.alert(state, incident, id, event.timestamp).acknowledged = true;
@@ -248,25 +254,47 @@ fn is_newer(event: &Event, status: Status, alert: &Alert) -> bool {
         // An expired alert keeps its last status; whatever is newer than it decides.
         return new > known;
     }
-    content(&event.host, &event.check, &event.description, &event.tags, &event.links)
-        > content(&alert.host, &alert.check, &alert.description, &alert.tags, &alert.links)
+    // Only what collect counts as a change comes first: text and links it may have kept to itself,
+    // so that they must not decide which tags stand.
+    let lasting = content(&event.host, &event.check, &event.tags).cmp(&content(
+        &alert.host,
+        &alert.check,
+        &alert.tags,
+    ));
+    let volatile =
+        || text(&event.description, &event.links).cmp(&text(&alert.description, &alert.links));
+    lasting.then_with(volatile).is_gt()
 }
 
-/// A number that stands for content, the same everywhere.
-fn content(host: &str, check: &str, description: &str, tags: &Tags, links: &Links) -> u64 {
+/// A number that stands for what an event says of itself beside its status, the same everywhere.
+fn content(host: &str, check: &str, tags: &Tags) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(0x636f_6e74, 0x656e_7421);
-    let mut write = |text: &str| {
-        hasher.write(text.as_bytes());
-        hasher.write_u8(0xff);
-    };
-    [host, check, description].into_iter().for_each(&mut write);
+    [host, check].into_iter().for_each(|text| write(&mut hasher, text));
     for (name, value) in tags.iter() {
-        write(name);
-        value.values().for_each(&mut write);
-    }
-    for (name, url) in links {
-        write(name);
-        write(url);
+        write(&mut hasher, name);
+        // A list is not its values as names and values of other tags.
+        let list = match value {
+            TagValue::One(_) => 0,
+            TagValue::List(values) => 1 + values.len(),
+        };
+        hasher.write_u64(list as u64);
+        value.values().for_each(|text| write(&mut hasher, text));
     }
     hasher.finish()
+}
+
+/// A number that stands for text and links, the same everywhere.
+fn text(description: &str, links: &Links) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0x636f_6e74, 0x7465_7874);
+    write(&mut hasher, description);
+    for (name, url) in links {
+        write(&mut hasher, name);
+        write(&mut hasher, url);
+    }
+    hasher.finish()
+}
+
+fn write(hasher: &mut SipHasher13, text: &str) {
+    hasher.write(text.as_bytes());
+    hasher.write_u8(0xff);
 }

@@ -126,7 +126,8 @@ pub(super) fn reopen(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
-    touched.alert(state, incident, id, at);
+    // Where another alert ended in the same record, as many fire as before; it is told all the same.
+    touched.alert(state, incident, id, at).updated = true;
     state.change_incident(incident, |incident| incident.resolved = None);
     state.change_alert(id, |alert| {
         alert.resolved = None;

@@ -121,6 +121,8 @@ pub(super) struct State {
     mark: Mark,
     alerts: BTreeMap<AlertId, Alert>,
     current: Index<Identity, AlertId>,
+    /// Alerts that are kept though a later one of their identity is in force; by identity.
+    earlier: BTreeMap<Identity, BTreeSet<AlertId>>,
     incidents: BTreeMap<IncidentId, Held>,
     by_pair: ByPair,
     oks: BTreeMap<Identity, RememberedOk>,
@@ -147,6 +149,7 @@ impl Default for State {
             mark: Mark { offset: -1, ..Mark::default() },
             alerts: BTreeMap::new(),
             current: Index::default(),
+            earlier: BTreeMap::new(),
             incidents: BTreeMap::new(),
             by_pair: Index::default(),
             oks: BTreeMap::new(),
@@ -195,8 +198,8 @@ impl State {
 
     /// Adds an alert to the incident it names.
     pub(super) fn add_alert(&mut self, alert: Alert) {
-        self.current.insert(alert.identity.clone(), alert.id);
         self.dirty.insert(Dirty::Alert(alert.id));
+        self.index_identity(&alert);
         self.index_alert(&alert);
         self.alerts.insert(alert.id, alert);
     }
@@ -234,14 +237,13 @@ impl State {
         let Some(held) = self.incidents.remove(&id) else { return };
         self.unindex_incident(&held);
         self.dirty.insert(Dirty::Incident(id));
-        for alert in held.members.iter().filter_map(|id| self.alerts.remove(id)) {
+        for id in &held.members {
+            let Some(alert) = self.alerts.remove(id) else { continue };
             if alert.is_firing() {
                 self.firing -= 1;
             }
             self.timers.remove(&(expires_at(&alert), Timer::Expire(alert.id)));
-            if self.current.get(&alert.identity) == Some(&alert.id) {
-                self.current.remove(&alert.identity);
-            }
+            self.unindex_identity(&alert);
             self.dirty.insert(Dirty::Alert(alert.id));
         }
     }
@@ -338,7 +340,7 @@ impl State {
             }
             self.index_alert(alert);
             // Ids sort by start, so that the newest alert of an identity comes last.
-            self.current.insert(alert.identity.clone(), alert.id);
+            self.index_identity(alert);
         }
         self.alerts = alerts;
         let incidents = std::mem::take(&mut self.incidents);
@@ -431,6 +433,36 @@ impl State {
             Dirty::Settings => (row::SETTINGS_KEY.to_vec(), Some(self.settings_bytes.clone())),
         };
         Row { key, value }
+    }
+
+    /// The alert with the highest id is in force for its identity.
+    fn index_identity(&mut self, alert: &Alert) {
+        if let Some(before) = self.current.insert(alert.identity.clone(), alert.id) {
+            self.earlier.entry(alert.identity.clone()).or_default().insert(before);
+        }
+    }
+
+    /// When the alert in force goes, the one before it is: rows alone must tell which one is.
+    fn unindex_identity(&mut self, alert: &Alert) {
+        let identity = &alert.identity;
+        let in_force = self.current.get(identity) == Some(&alert.id);
+        let earlier = self.earlier.get_mut(identity);
+        match (in_force, earlier) {
+            (true, Some(earlier)) => {
+                let before = earlier.pop_last().expect("a set without alerts is taken out");
+                self.current.insert(identity.clone(), before);
+            }
+            (true, None) => {
+                self.current.remove(identity);
+            }
+            (false, Some(earlier)) => {
+                earlier.remove(&alert.id);
+            }
+            (false, None) => {}
+        }
+        if self.earlier.get(identity).is_some_and(BTreeSet::is_empty) {
+            self.earlier.remove(identity);
+        }
     }
 
     fn index_alert(&mut self, alert: &Alert) {

@@ -26,7 +26,7 @@ pub(super) struct Touch {
     pub(super) joined: Vec<AlertId>,
     /// Alerts that changed, in order, each once.
     pub(super) concerned: Vec<AlertId>,
-    /// An alert's tags, text or own status changed.
+    /// An alert's tags, text or own status changed, or it fires again.
     pub(super) updated: bool,
     /// An `updated` that waited is due.
     pub(super) overdue: bool,

@@ -13,19 +13,24 @@ pub const BEGIN: i64 = 1_767_225_600_000;
 /// How many identities sketches speak of.
 pub const IDENTITIES: u8 = 12;
 
+const STATUSES: [&str; 6] = ["ok", "info", "unknown", "warning", "critical", "acknowledged"];
+
 /// One event, drawn with as few numbers as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sketch {
     /// Whose, of [`IDENTITIES`]; larger numbers count from the beginning.
     pub who: u8,
-    /// 0 is ok, 1 to 4 are worse and worse.
+    /// 0 is ok, 1 to 4 are worse and worse, 5 acknowledges.
     pub status: u8,
     /// When it happened, in seconds after [`BEGIN`].
     pub second: i64,
     /// Picks the tags; several numbers give the same ones.
     pub tags: u8,
-    /// Picks the description.
+    /// Picks the description, and whether there is a link.
     pub text: u8,
+    /// Picks whether the event says itself when it loses its force, and when: half a minute or ten
+    /// minutes after it happened.
+    pub expires: u8,
 }
 
 impl Sketch {
@@ -39,7 +44,7 @@ impl Sketch {
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
         let who = self.who % IDENTITIES;
-        let status = ["ok", "info", "unknown", "warning", "critical"][usize::from(self.status % 5)];
+        let status = STATUSES[usize::from(self.status) % STATUSES.len()];
         let source = ["nagios", "zabbix"][usize::from(who % 2)];
         let mut event = json!({
             "source": source,
@@ -55,6 +60,13 @@ impl Sketch {
             2 => event["tags"]["rack"] = json!(["r2", "r3"]),
             3 => event["tags"]["env"] = json!("prod"),
             _ => {}
+        }
+        if self.text % 4 == 3 {
+            event["links"] = json!({"graph": format!("https://graphs.example/{}", self.text)});
+        }
+        let lives = [None, Some(30), Some(600)][usize::from(self.expires % 3)];
+        if let Some(seconds) = lives {
+            event["expires_at"] = json!(self.time().as_millis() + seconds * 1_000);
         }
         if who == IDENTITIES - 1 {
             // One identity is by key, and its host is not its own.
@@ -85,6 +97,7 @@ pub fn sketches(seed: u64, count: usize, apart: i64) -> Vec<Sketch> {
                 second,
                 tags: random.u8(..6),
                 text: random.u8(..4),
+                expires: random.u8(..3),
             }
         })
         .collect()

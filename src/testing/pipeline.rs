@@ -81,17 +81,20 @@ impl Pipeline {
 
     /// A publisher's record arrives.
     pub fn arrive(&mut self, arrival: Timestamp, value: Option<&[u8]>) {
-        let mut sent = vec![(Kind::Raw, value.map(<[u8]>::to_vec))];
-        if let Some(mut front) = self.front.take() {
-            let out = self.collected(&mut front, arrival, &sent, Passing::Through);
-            sent = out.into_iter().map(|record| (record.kind, Some(record.value))).collect();
-            self.front = Some(front);
-        }
-        let fresh = stage(&self.settings, Duty::Suppress);
-        let mut collect = std::mem::replace(&mut self.collect, fresh);
-        let forwarded = self.collected(&mut collect, arrival, &sent, Passing::Out);
-        self.collect = collect;
+        let forwarded = self.forwarded(arrival, vec![(Kind::Raw, value.map(<[u8]>::to_vec))]);
         for record in forwarded {
+            self.append(arrival, record.kind, record.value);
+        }
+    }
+
+    /// A batch of publisher's records arrives, but only the first `reached` of what collect makes of
+    /// it get to correlate's log; as its worker does then, collect forgets everything. The batch
+    /// is to be read again.
+    pub fn arrive_in_vain(&mut self, arrival: Timestamp, values: &[Vec<u8>], reached: usize) {
+        let batch = values.iter().map(|value| (Kind::Raw, Some(value.clone()))).collect();
+        let forwarded = self.forwarded(arrival, batch);
+        self.forget_collected();
+        for record in forwarded.into_iter().take(reached) {
             self.append(arrival, record.kind, record.value);
         }
     }
@@ -226,6 +229,24 @@ impl Pipeline {
                 _ => self.dead.push(record),
             }
         }
+    }
+
+    /// What collect forwards of records, by whichever way they come to it.
+    fn forwarded(
+        &mut self,
+        arrival: Timestamp,
+        mut sent: Vec<(Kind, Option<Vec<u8>>)>,
+    ) -> Vec<Outgoing> {
+        if let Some(mut front) = self.front.take() {
+            let out = self.collected(&mut front, arrival, &sent, Passing::Through);
+            sent = out.into_iter().map(|record| (record.kind, Some(record.value))).collect();
+            self.front = Some(front);
+        }
+        let fresh = stage(&self.settings, Duty::Suppress);
+        let mut collect = std::mem::replace(&mut self.collect, fresh);
+        let forwarded = self.collected(&mut collect, arrival, &sent, Passing::Out);
+        self.collect = collect;
+        forwarded
     }
 
     /// What one collect stage makes of records; dead letters and counts are kept here.

@@ -7,6 +7,7 @@ mod config;
 mod exactness;
 mod journal;
 mod kafka;
+mod laws;
 mod notify;
 mod process;
 mod real_input;

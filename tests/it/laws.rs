@@ -1,0 +1,858 @@
+//! The laws of collect and correlate as properties, over histories that proptest draws and shrinks.
+//!
+//! A history is a list of small steps: each says how long after the last one it is, what happens,
+//! and which faults meet it. `PROPTEST_CASES` changes how many are drawn. A failure prints the
+//! least history that shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster::collect::{self, SourceSettings};
+use muster::correlate::Correlate;
+use muster::model::update::refresh_every;
+use muster::model::{
+    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Identity, IncidentId, Matchers, Member,
+    Pattern, Span, Status, Tags, Timestamp,
+};
+use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
+use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
+use muster::testing::pipeline::{Pipeline, Way};
+use muster::wire;
+use muster::wire::row::CorrelateRow;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+
+/// How many histories a property is tried with, where `PROPTEST_CASES` does not say.
+const CASES: u32 = 256;
+
+/// Longer than any history.
+const LONG: Span = Span::from_secs(7 * 86_400);
+
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..default }
+}
+
+/// What happens at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// An event; it happened `late` seconds before the step, whatever its own `second` says.
+    Event(Sketch),
+    /// Nothing but time.
+    Tick,
+    /// Other settings come into force.
+    Settings(usize),
+}
+
+/// One step of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Step {
+    /// Seconds after the step before.
+    wait: i64,
+    /// Seconds from the event to its arrival.
+    late: i64,
+    what: What,
+    /// What goes wrong, or falls here: its meaning is the property's.
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Collect restarts, correlate restarts, or a commit falls here.
+    Cut,
+    /// Of what the batch forwards so many records reach the log; then it is read again.
+    Failed(usize),
+}
+
+fn status() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => Just(0), 1 => Just(1), 1 => Just(2), 2 => Just(3), 3 => Just(4), 1 => Just(5)]
+}
+
+fn sketch(identities: u8, expires: bool) -> impl Strategy<Value = Sketch> {
+    let expires = if expires { 0..6_u8 } else { 0..1 };
+    (0..identities, status(), 0..6_u8, 0..4_u8, expires).prop_map(
+        |(who, status, tags, text, expires)| {
+            // Most events do not say when they lose their force.
+            let expires = expires.saturating_sub(3);
+            Sketch { who, status, second: 0, tags, text, expires }
+        },
+    )
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let failed = (0..4_usize).prop_map(Fault::Failed);
+    prop_oneof![5 => Just(Fault::None), 2 => Just(Fault::Cut), 1 => failed]
+}
+
+/// Steps of everything there is: expiry, ticks, other settings, events that come late.
+fn anything() -> impl Strategy<Value = Vec<Step>> {
+    let wait =
+        prop_oneof![4 => Just(0), 6 => 1..90_i64, 2 => 90..1_200_i64, 1 => 1_200..10_000_i64];
+    let late = prop_oneof![5 => Just(0), 2 => 1..300_i64, 1 => 300..900_i64];
+    let what = prop_oneof![
+        20 => sketch(IDENTITIES, true).prop_map(What::Event),
+        1 => Just(What::Tick),
+        1 => (0..3_usize).prop_map(What::Settings),
+    ];
+    let step = (wait, late, what, fault()).prop_map(|(wait, late, what, fault)| Step {
+        wait,
+        late,
+        what,
+        fault,
+    });
+    prop::collection::vec(step, 1..40)
+}
+
+/// Steps in which the events of an identity arrive in time order; those of different ones do not.
+fn in_order(identities: u8, expires: bool) -> impl Strategy<Value = Vec<Step>> {
+    let wait = prop_oneof![6 => Just(0), 6 => 1..90_i64, 2 => 90..900_i64, 1 => 900..3_000_i64];
+    let late = prop_oneof![4 => Just(0), 2 => 1..120_i64];
+    let event = sketch(identities, expires).prop_map(What::Event);
+    let step = (wait, late, event, fault()).prop_map(|(wait, late, what, fault)| Step {
+        wait,
+        late,
+        what,
+        fault,
+    });
+    prop::collection::vec(step, 1..40).prop_map(ordered)
+}
+
+/// Makes the events of each identity newer and newer by rule 1. At one time only a worse status is
+/// newer, whatever the digests of contents are; what does not follow is moved on by a second.
+fn ordered(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut newest: BTreeMap<u8, (i64, u8)> = BTreeMap::new();
+    let mut now = 0;
+    for step in &mut steps {
+        now += step.wait;
+        let What::Event(Sketch { who, status, .. }) = step.what else { continue };
+        let mut at = now - step.late;
+        if let Some(&(known, worst)) = newest.get(&who) {
+            at = at.max(if status > worst { known } else { known + 1 });
+        }
+        // A second that is not there yet: the whole history waits for it.
+        step.wait += (at - now).max(0);
+        now = now.max(at);
+        step.late = now - at;
+        newest.insert(who, (at, status));
+    }
+    steps
+}
+
+fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
+    Pattern {
+        name: name.into(),
+        matchers: Matchers::default(),
+        by: by.iter().map(|tag| Box::from(*tag)).collect(),
+        window: Span::from_secs(minutes * 60),
+        gap: None,
+        cross_source: true,
+        max_alerts: 1_000,
+    }
+}
+
+/// Three rule books: narrow ones with a gap and little room, others with little memory, none.
+fn rules(nth: usize) -> CorrelateSettings {
+    let gap = Some(Span::from_secs(300));
+    let (reopen_minutes, ok_memory_max, patterns) = match nth {
+        0 => (
+            30,
+            1_000,
+            vec![
+                Pattern { max_alerts: 3, ..pattern("rack", &["rack", "cluster"], 10) },
+                Pattern { gap, max_alerts: 3, ..pattern("cluster", &["cluster"], 60) },
+                Pattern { cross_source: false, ..pattern("host", &["host"], 20) },
+            ],
+        ),
+        1 => {
+            let matchers = Matchers::parse(["status!=\"info\""]).expect("a matcher");
+            let rack = Pattern { matchers, ..pattern("rack", &["rack"], 30) };
+            (10, 2, vec![rack, Pattern { max_alerts: 2, ..pattern("cluster", &["cluster"], 30) }])
+        }
+        _ => (30, 1_000, Vec::new()),
+    };
+    let reopen_window = Span::from_secs(reopen_minutes * 60);
+    CorrelateSettings { reopen_window, ok_memory_max, patterns }
+}
+
+fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
+    let source = |name: &str, expire_after| SourceSettings {
+        name: name.into(),
+        shard: "default".into(),
+        expire_after,
+    };
+    collect::Settings {
+        sources: vec![source("nagios", nagios), source("defaults", others)],
+        cache_max,
+        limits: collect::Limits::default(),
+    }
+}
+
+/// Sources of which one falls silent soon.
+fn short_lived() -> collect::Settings {
+    sources(Span::from_secs(300), Span::from_secs(7_200), 1_000)
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_millis(BEGIN + second * 1_000)
+}
+
+/// Drives the pipeline as workers do, and counts what goes in.
+struct Run {
+    pipeline: Pipeline,
+    now: i64,
+    events: u64,
+    ticks: Ticks,
+}
+
+/// Whether a deadline gets its tick before the next record, or the next record fires its timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ticks {
+    InTime,
+    Behind,
+}
+
+fn ticks() -> impl Strategy<Value = Ticks> {
+    prop_oneof![Just(Ticks::InTime), Just(Ticks::Behind)]
+}
+
+impl Run {
+    fn new(collect: collect::Settings, correlate: CorrelateSettings, way: Way) -> Self {
+        Self {
+            pipeline: Pipeline::new(collect, correlate, way),
+            now: 0,
+            events: 0,
+            ticks: Ticks::InTime,
+        }
+    }
+
+    fn ticking(self, ticks: Ticks) -> Self {
+        Self { ticks, ..self }
+    }
+
+    /// Time passes; each deadline on the way gets its tick.
+    fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+        while let Some(deadline) = self.pipeline.correlate().next_deadline() {
+            if deadline > time(self.now) || self.ticks == Ticks::Behind {
+                break;
+            }
+            self.pipeline.tick(deadline);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.wait(step.wait);
+        match step.what {
+            What::Event(_) => {
+                self.events += 1;
+                let bytes = bytes(step, self.now);
+                self.pipeline.arrive(time(self.now), Some(&bytes));
+            }
+            What::Tick => self.pipeline.tick(time(self.now)),
+            What::Settings(nth) => self.pipeline.go_by(time(self.now), rules(nth)),
+        }
+    }
+
+    /// Until what waits for its minute was told.
+    fn settle(&mut self) {
+        self.wait(120);
+        self.pipeline.tick(time(self.now));
+        self.wait(120);
+        self.pipeline.tick(time(self.now));
+    }
+
+    /// In = forwarded + repeats + late + rejected, and nothing was unreadable.
+    fn conserved(&self) -> TestCaseResult {
+        prop_assert_eq!(self.pipeline.counted(), self.events);
+        let kinds = [EventOutcome::Forwarded, EventOutcome::Repeat, EventOutcome::Late];
+        let sum: u64 = kinds.into_iter().map(|kind| self.pipeline.count(kind)).sum();
+        prop_assert_eq!(sum, self.events, "something was rejected");
+        prop_assert!(self.pipeline.dead().is_empty());
+        let updates = self.pipeline.log().iter().filter(|logged| logged.kind == Kind::Update);
+        prop_assert!(updates.count() as u64 <= self.pipeline.count(EventOutcome::Forwarded));
+        Ok(())
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        decoded(self.pipeline.changes())
+    }
+
+    fn alerts(&self) -> Vec<Alert> {
+        self.pipeline.correlate().alerts().cloned().collect()
+    }
+}
+
+fn bytes(step: &Step, now: i64) -> Vec<u8> {
+    let What::Event(sketch) = step.what else { return Vec::new() };
+    Sketch { second: now - step.late, ..sketch }.bytes()
+}
+
+fn decoded(changes: &[Vec<u8>]) -> Vec<Change> {
+    changes.iter().map(|bytes| wire::change::decode(bytes).expect("a change")).collect()
+}
+
+fn run(steps: &[Step], collect: collect::Settings, way: Way) -> Run {
+    let mut run = Run::new(collect, rules(0), way);
+    steps.iter().for_each(|step| run.step(step));
+    run
+}
+
+// Collect's law.
+
+/// Without what a lost cache may change: repeat counts and what is volatile. What was turned down
+/// is left out, too: an `ok` that is forwarded once more keeps its resolved incident in memory for
+/// longer, where an explanation may still name it.
+fn lasting(mut changes: Vec<Change>) -> Vec<Change> {
+    for change in &mut changes {
+        change.counts.events = 0;
+        for member in &mut change.alerts {
+            member.description = Box::default();
+            member.links.clear();
+            member.why.turned_down.clear();
+            member.why.more = 0;
+        }
+    }
+    changes
+}
+
+/// The same of alerts; last-seen times besides.
+fn lasting_alerts(mut alerts: Vec<Alert>) -> Vec<Alert> {
+    for alert in &mut alerts {
+        alert.description = Box::default();
+        alert.links.clear();
+        alert.why.turned_down.clear();
+        alert.why.more = 0;
+        alert.events = 0;
+        alert.newest = Timestamp::MIN;
+        alert.alive_until = Timestamp::MIN;
+        alert.appended_at = Timestamp::MIN;
+    }
+    alerts
+}
+
+/// The events of one moment are one batch of collect's input.
+fn batches(steps: &[Step]) -> Vec<Vec<Step>> {
+    let mut batches: Vec<Vec<Step>> = Vec::new();
+    for step in steps {
+        match batches.last_mut() {
+            Some(batch) if step.wait == 0 => batch.push(*step),
+            _ => batches.push(vec![*step]),
+        }
+    }
+    batches
+}
+
+/// Runs with restarts of collect and failed forwards.
+fn faulty(steps: &[Step], collect: collect::Settings, way: Way) -> Run {
+    through(Run::new(collect, rules(0), way), steps)
+}
+
+/// Takes a run through steps and their faults.
+fn through(mut run: Run, steps: &[Step]) -> Run {
+    for batch in batches(steps) {
+        run.wait(batch[0].wait);
+        for fault in batch.iter().map(|step| step.fault) {
+            if let Fault::Failed(reached) = fault {
+                let values: Vec<_> = batch.iter().map(|step| bytes(step, run.now)).collect();
+                run.events += values.len() as u64;
+                run.pipeline.arrive_in_vain(time(run.now), &values, reached);
+            }
+        }
+        for step in batch {
+            run.step(&Step { wait: 0, ..step });
+            if step.fault == Fault::Cut {
+                run.pipeline.forget_collected();
+            }
+        }
+    }
+    run
+}
+
+/// Compares what was told, and what is left once the resolved is forgotten.
+fn same_incidents(mut one: Run, mut other: Run) -> TestCaseResult {
+    one.conserved()?;
+    other.conserved()?;
+    one.wait(7_200);
+    one.pipeline.tick(time(one.now));
+    other.wait(7_200);
+    other.pipeline.tick(time(other.now));
+    prop_assert_eq!(lasting(one.changes()), lasting(other.changes()));
+    prop_assert_eq!(lasting_alerts(one.alerts()), lasting_alerts(other.alerts()));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_lost_cache_changes_no_incident(
+        steps in in_order(IDENTITIES, false),
+        sent_on in any::<bool>(),
+    ) {
+        let way = if sent_on { Way::SentOn } else { Way::Straight };
+        let calm = run(&steps, sources(LONG, LONG, 1_000), Way::Straight);
+        same_incidents(calm, faulty(&steps, sources(LONG, LONG, 1_000), way))?;
+    }
+
+    #[test]
+    fn a_small_cache_changes_no_incident(
+        steps in in_order(IDENTITIES, false),
+        cache_max in 1..5_usize,
+        losses in any::<bool>(),
+    ) {
+        let small = sources(LONG, LONG, cache_max);
+        let other = if losses {
+            faulty(&steps, small, Way::Straight)
+        } else {
+            run(&steps, small, Way::SentOn)
+        };
+        same_incidents(run(&steps, sources(LONG, LONG, 1_000), Way::Straight), other)?;
+    }
+
+    #[test]
+    fn an_evicted_identity_is_told_first(
+        steps in in_order(IDENTITIES, false),
+        cache_max in 1..5_usize,
+    ) {
+        // Not even last-seen times are lost, once strangers have taken every place.
+        let mut small = run(&steps, sources(LONG, LONG, cache_max), Way::Straight);
+        for stranger in 0..12 {
+            let ok = Sketch { who: 0, status: 0, second: small.now, tags: 0, text: 0, expires: 0 };
+            let mut event = ok.json();
+            event["host"] = format!("stranger-{stranger}").into();
+            small.events += 1;
+            small.pipeline.arrive(time(small.now), Some(event.to_string().as_bytes()));
+        }
+        small.conserved()?;
+        let always: Vec<Step> =
+            steps.iter().map(|step| Step { fault: Fault::Cut, ..*step }).collect();
+        let told = faulty(&always, sources(LONG, LONG, 1_000), Way::Straight);
+        prop_assert_eq!(last_seen(&small), last_seen(&told));
+    }
+
+    #[test]
+    fn both_ways_agree(steps in anything()) {
+        let (straight, sent_on) = (
+            run(&steps, short_lived(), Way::Straight),
+            run(&steps, short_lived(), Way::SentOn),
+        );
+        straight.conserved()?;
+        sent_on.conserved()?;
+        prop_assert_eq!(straight.pipeline.log(), sent_on.pipeline.log());
+        prop_assert_eq!(straight.changes(), sent_on.changes());
+    }
+
+    #[test]
+    fn a_lost_cache_moves_an_expiry_by_one_refresh_at_most(
+        steps in in_order(3, true),
+        small in any::<bool>(),
+    ) {
+        // Without patterns, so that an alert that is over a little sooner moves nobody else.
+        let collect = |cache_max| sources(Span::from_secs(300), Span::from_secs(900), cache_max);
+        let calm = Run::new(collect(1_000), rules(2), Way::Straight);
+        let other = Run::new(collect(if small { 2 } else { 1_000 }), rules(2), Way::Straight);
+        let calm_steps: Vec<Step> =
+            steps.iter().map(|step| Step { fault: Fault::None, ..*step }).collect();
+        let calm = firing_times(&through(calm, &calm_steps))?;
+        let other = firing_times(&through(other, &steps))?;
+        let none = Vec::new();
+        for place in calm.keys().chain(other.keys()) {
+            let (calm, other) =
+                (calm.get(place).unwrap_or(&none), other.get(place).unwrap_or(&none));
+            let lives = if &*place.0 == "nagios" { [300, 600] } else { [900, 600] };
+            let refresh = lives.map(|life| refresh_every(Span::from_secs(life)).as_millis());
+            let longest = refresh[0].max(refresh[1]);
+            for (one, two) in [(calm, other), (other, calm)] {
+                for (from, to) in without(one, two) {
+                    prop_assert!(to - from <= longest, "{}-{}: {:?} and {:?}", from, to, one, two);
+                }
+            }
+        }
+    }
+}
+
+/// The time of the newest event of each identity that has an alert that fires. What is resolved is
+/// kept for longer where an `ok` is forwarded once more.
+fn last_seen(run: &Run) -> BTreeMap<Identity, Timestamp> {
+    let alerts = run.pipeline.correlate().alerts();
+    let last = alerts.filter(|alert| alert.is_firing());
+    last.map(|alert| (alert.identity.clone(), alert.newest)).collect()
+}
+
+type Place = (Box<str>, Box<str>, Box<str>);
+type Times = Vec<(i64, i64)>;
+
+/// From when to when something fired, by event time, as the changes tell it; what fires still does
+/// so until it would expire.
+fn firing_times(run: &Run) -> Result<BTreeMap<Place, Times>, TestCaseError> {
+    run.conserved()?;
+    let mut since: BTreeMap<AlertId, i64> = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    let mut times: BTreeMap<Place, Times> = BTreeMap::new();
+    let changes = run.changes();
+    for member in changes.iter().flat_map(|change| &change.alerts) {
+        let place = (member.source.clone(), member.host.clone(), member.check.clone());
+        let begins = if known.insert(member.id) { member.started_at } else { member.changed_at };
+        if member.firing {
+            since.entry(member.id).or_insert(begins.as_millis());
+        } else if let Some(from) = since.remove(&member.id) {
+            times.entry(place).or_default().push((from, member.changed_at.as_millis()));
+        }
+    }
+    for alert in run.pipeline.correlate().alerts() {
+        let place = (alert.identity.source().into(), alert.host.clone(), alert.check.clone());
+        if let Some(from) = since.remove(&alert.id) {
+            times.entry(place).or_default().push((from, alert.alive_until.as_millis()));
+        }
+    }
+    prop_assert!(since.is_empty(), "told as firing, but forgotten: {:?}", since);
+    Ok(times)
+}
+
+/// The parts of some times that are in none of others.
+fn without(times: &Times, others: &Times) -> Times {
+    let mut left = times.clone();
+    for (from, to) in others {
+        let cut = |(a, b): (i64, i64)| [(a, b.min(*from)), (a.max(*to), b)];
+        left = left.into_iter().flat_map(cut).filter(|(a, b)| a < b).collect();
+    }
+    left
+}
+
+// Any arrival order.
+
+/// What fires of an identity: status, host, check, tags.
+type Firing = BTreeMap<Identity, (Status, Box<str>, Box<str>, Tags)>;
+
+fn firing(run: &Run) -> Firing {
+    let firing = run.pipeline.correlate().alerts().filter(|alert| alert.is_firing());
+    firing
+        .map(|alert| {
+            let Alert { identity, status, host, check, tags, .. } = alert.clone();
+            (identity, (status, host, check, tags))
+        })
+        .collect()
+}
+
+/// What is volatile besides: text and links.
+fn texts(run: &Run) -> BTreeSet<(Identity, Box<str>, usize)> {
+    let firing = run.pipeline.correlate().alerts().filter(|alert| alert.is_firing());
+    let text =
+        |alert: &Alert| (alert.identity.clone(), alert.description.clone(), alert.links.len());
+    firing.map(text).collect()
+}
+
+/// Which statuses rule 1 says fire, by host and check of the sketch.
+fn expected(sketches: &[(Sketch, u32)]) -> BTreeMap<u8, u8> {
+    let mut newest: BTreeMap<u8, (i64, u8)> = BTreeMap::new();
+    for (sketch, _) in sketches.iter().filter(|(sketch, _)| sketch.status < 5) {
+        let new = (sketch.second, sketch.status);
+        let known = newest.entry(sketch.who).or_insert(new);
+        *known = new.max(*known);
+    }
+    newest.into_iter().map(|(who, (_, status))| (who, status)).filter(|(_, s)| *s > 0).collect()
+}
+
+/// Events within a quarter of an hour, and a number that draws an order. Half of the crowds speak
+/// of two identities and three moments only, so that they meet themselves again and again.
+fn crowd() -> impl Strategy<Value = Vec<(Sketch, u32)>> {
+    let event = (sketch(IDENTITIES, false), 0..900_i64, any::<u32>())
+        .prop_map(|(sketch, second, order)| (Sketch { second, ..sketch }, order));
+    let dense = |(sketch, order): (Sketch, u32)| {
+        let status = if sketch.status < 3 { sketch.status } else { 4 };
+        let (who, second) = (sketch.who % 2, sketch.second % 3);
+        (Sketch { who, status, second, tags: sketch.tags % 3, ..sketch }, order)
+    };
+    let wide = prop::collection::vec(event, 1..24);
+    (wide, any::<bool>()).prop_map(move |(events, close)| {
+        if close { events.into_iter().map(dense).collect() } else { events }
+    })
+}
+
+/// The events arrive one after another, once all of them have happened.
+fn arrive(run: &mut Run, sketches: &[(Sketch, u32)], lost: impl Fn(u32) -> bool) {
+    for (sketch, order) in sketches {
+        run.wait(5);
+        run.events += 1;
+        run.pipeline.arrive(time(run.now), Some(&sketch.bytes()));
+        if lost(*order) {
+            run.pipeline.forget_collected();
+        }
+    }
+}
+
+fn later(rules: CorrelateSettings) -> Run {
+    let mut run = Run::new(sources(LONG, LONG, 1_000), rules, Way::Straight);
+    run.wait(900);
+    run
+}
+
+fn shuffled(sketches: &[(Sketch, u32)]) -> Vec<(Sketch, u32)> {
+    let mut shuffled = sketches.to_vec();
+    shuffled.sort_by_key(|(_, order)| *order);
+    shuffled
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_arrival_order_gives_the_same_alerts(sketches in crowd(), nth in 0..3_usize) {
+        let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
+        let [mut one, mut two] = [later(book.clone()), later(book)];
+        // Collect knows nothing, so that correlate gets every event.
+        arrive(&mut one, &sketches, |_| true);
+        arrive(&mut two, &shuffled(&sketches), |_| true);
+        one.conserved()?;
+        prop_assert_eq!(one.pipeline.count(EventOutcome::Forwarded), one.events);
+        prop_assert_eq!(firing(&one), firing(&two));
+        prop_assert_eq!(texts(&one), texts(&two));
+        let statuses = |run: &Run| -> BTreeMap<Identity, Status> {
+            firing(run).into_iter().map(|(identity, (status, ..))| (identity, status)).collect()
+        };
+        let all = [Status::Ok, Status::Info, Status::Unknown, Status::Warning, Status::Critical];
+        let wanted = expected(&sketches).into_iter().map(|(who, status)| {
+            (identity(who), all[usize::from(status)])
+        });
+        prop_assert_eq!(statuses(&one), wanted.collect());
+    }
+
+    #[test]
+    fn any_arrival_order_gives_the_same_alerts_through_collect(
+        sketches in crowd(),
+        nth in 0..3_usize,
+    ) {
+        let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
+        let [mut direct, mut one] = [later(book.clone()), later(book.clone())];
+        let mut two = later(book);
+        arrive(&mut direct, &sketches, |_| true);
+        arrive(&mut one, &sketches, |_| false);
+        arrive(&mut two, &shuffled(&sketches), |_| false);
+        one.conserved()?;
+        two.conserved()?;
+        prop_assert_eq!(firing(&direct), firing(&one));
+        prop_assert_eq!(firing(&direct), firing(&two));
+    }
+
+    #[test]
+    fn a_late_event_that_meets_a_lost_cache_is_put_right(
+        sketches in crowd(),
+        nth in 0..3_usize,
+        all_over in any::<bool>(),
+    ) {
+        let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
+        let [mut calm, mut lossy] = [later(book.clone()), later(book)];
+        arrive(&mut calm, &sketches, |_| false);
+        arrive(&mut lossy, &shuffled(&sketches), |order| order % 3 == 0);
+        // Whoever was heard of goes on to say what holds, or that it is over, for longer than a
+        // refresh.
+        let wanted = expected(&sketches);
+        let heard: BTreeSet<u8> = sketches.iter().map(|(sketch, _)| sketch.who).collect();
+        for _ in 0..12 {
+            for run in [&mut calm, &mut lossy] {
+                run.wait(60);
+                for who in &heard {
+                    let status = wanted.get(who).copied().filter(|_| !all_over).unwrap_or(0);
+                    let second = run.now;
+                    let sketch = Sketch { who: *who, status, second, tags: 0, text: 0, expires: 0 };
+                    run.events += 1;
+                    run.pipeline.arrive(time(run.now), Some(&sketch.bytes()));
+                }
+            }
+        }
+        lossy.conserved()?;
+        prop_assert_eq!(firing(&calm), firing(&lossy));
+    }
+}
+
+fn identity(who: u8) -> Identity {
+    let sketch = Sketch { who, status: 0, second: 0, tags: 0, text: 0, expires: 0 };
+    let event = sketch.json();
+    Identity::new(
+        event["source"].as_str().expect("a source"),
+        event["host"].as_str(),
+        event["check"].as_str(),
+        event["key"].as_str(),
+    )
+}
+
+// Restore, and the same log.
+
+/// The rows, but for how many commits there were.
+fn rows(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows = rows.clone();
+    let mark = rows.get(wire::row::MARK_KEY).expect("every commit writes the mark");
+    let mark = wire::row::decode(wire::row::MARK_KEY, mark).expect("a mark");
+    let CorrelateRow::Mark(mark) = mark else { panic!("the mark's row is a mark") };
+    let mark = wire::row::encode_mark(wire::row::Mark { commits: 0, ..mark });
+    rows.insert(wire::row::MARK_KEY.to_vec(), mark);
+    rows
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn restored_rows_are_the_state(steps in anything(), ticks in ticks()) {
+        let new = || Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+        let (mut calm, mut restarted) = (new(), new());
+        steps.iter().for_each(|step| calm.step(step));
+        for step in &steps {
+            restarted.step(step);
+            if step.fault == Fault::Cut {
+                restarted.pipeline.restart_correlate().expect("rows can be restored");
+            }
+        }
+        for run in [&mut calm, &mut restarted] {
+            run.settle();
+            run.pipeline.commit();
+            run.conserved()?;
+        }
+        // The ticks are in the log: deadlines are restored, too.
+        prop_assert_eq!(calm.pipeline.log(), restarted.pipeline.log());
+        prop_assert_eq!(calm.changes(), restarted.changes());
+        prop_assert_eq!(calm.pipeline.changes(), restarted.pipeline.changes());
+        prop_assert_eq!(calm.alerts(), restarted.alerts());
+        let (calm, restarted) = (&calm.pipeline, &restarted.pipeline);
+        prop_assert_eq!(calm.correlate().incidents(), restarted.correlate().incidents());
+        prop_assert_eq!(calm.late(), restarted.late());
+        prop_assert!(rows(calm.rows()) == rows(restarted.rows()), "other rows");
+    }
+
+    #[test]
+    fn the_same_log_is_the_same_bytes(
+        steps in anything(),
+        ticks in ticks(),
+        commits in any::<u64>(),
+    ) {
+        let mut first = Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+        steps.iter().for_each(|step| first.step(step));
+        first.pipeline.commit();
+        let mut again = Correlate::new(&rules(2));
+        let mut changes = Vec::new();
+        let mut compacted = BTreeMap::new();
+        let mut seal = |stage: &mut Correlate| {
+            let mut out = Output::default();
+            stage.seal(&mut out);
+            for row in out.rows {
+                match row.value {
+                    Some(value) => compacted.insert(row.key, value),
+                    None => compacted.remove(&row.key),
+                };
+            }
+        };
+        for (offset, logged) in (0_u32..).zip(first.pipeline.log()) {
+            let mut out = Output::default();
+            let value = Some(logged.value.as_slice());
+            let at = Offset(i64::from(offset));
+            let record =
+                Record { offset: at, time: logged.time, kind: logged.kind, key: None, value };
+            again.apply(Slot::default(), &record, &mut out);
+            let told: Vec<Vec<u8>> = out.records.into_iter().map(|record| record.value).collect();
+            let ids: BTreeSet<IncidentId> = decoded(&told).iter().map(|change| change.id).collect();
+            prop_assert_eq!(ids.len(), told.len(), "two changes of one incident in one record");
+            changes.extend(told);
+            if commits.rotate_left(offset) & 1 == 1 {
+                seal(&mut again);
+            }
+        }
+        seal(&mut again);
+        prop_assert_eq!(first.changes(), decoded(&changes));
+        prop_assert_eq!(first.pipeline.changes(), changes);
+        prop_assert!(rows(first.pipeline.rows()) == rows(&compacted), "other rows");
+    }
+
+    #[test]
+    fn changes_tell_what_is(steps in anything(), ticks in ticks()) {
+        let mut run = Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+        steps.iter().for_each(|step| run.step(step));
+        run.settle();
+        run.conserved()?;
+        let mut reader = Reader::default();
+        for change in run.changes() {
+            reader.hear(change)?;
+        }
+        reader.knows(&run)?;
+    }
+}
+
+/// Reads changes as a receiver does and holds each against what it knows.
+#[derive(Default)]
+struct Reader {
+    last: BTreeMap<IncidentId, Change>,
+    members: BTreeMap<AlertId, Member>,
+    /// Tags, host, check and source of alerts as they joined, by incident.
+    joined: BTreeMap<IncidentId, Vec<Member>>,
+    seen: BTreeSet<AlertId>,
+}
+
+impl Reader {
+    fn hear(&mut self, change: Change) -> TestCaseResult {
+        let before = self.last.get(&change.id);
+        let known = before.map_or((0, Status::Ok), |last| (last.revision, last.severity));
+        prop_assert_eq!(change.revision, known.0 + 1, "{:?}", change);
+        prop_assert!(change.severity >= known.1.max(change.status), "{:?}", change);
+        prop_assert_eq!(before.is_none(), change.kinds == [ChangeKind::Opened], "{:?}", change);
+        prop_assert_eq!(change.is_open(), change.counts.firing > 0, "{:?}", change);
+        prop_assert_eq!(change.is_open(), change.status > Status::Ok, "{:?}", change);
+        let was_open = before.is_some_and(Change::is_open);
+        let is = |kind| change.kinds.contains(&kind);
+        prop_assert_eq!(is(ChangeKind::Resolved), was_open && !change.is_open(), "{:?}", change);
+        let reopened = before.is_some() && !was_open && change.is_open();
+        prop_assert_eq!(is(ChangeKind::Reopened), reopened, "{:?}", change);
+        prop_assert!(!change.kinds.is_empty(), "{:?}", change);
+        let joined = self.joined.entry(change.id).or_default();
+        for id in &change.joined {
+            prop_assert!(self.seen.insert(*id), "{} joined twice", id);
+            let member = change.alerts.iter().find(|member| member.id == *id);
+            joined.extend(member.cloned());
+        }
+        prop_assert_eq!(joined.len(), change.counts.total as usize, "{:?}", change);
+        if joined.len() > 1 {
+            prop_assert!(change.pair.is_some(), "no name for what they share: {:?}", change);
+        }
+        for member in joined.iter() {
+            let shares =
+                change.pair.iter().flat_map(|pair| &pair.by).all(|(tag, value)| match &**tag {
+                    "host" => member.host == *value,
+                    "check" => member.check == *value,
+                    "source" => member.source == *value,
+                    _ => {
+                        member.tags.get(tag).is_some_and(|tag| tag.values().any(|v| *v == **value))
+                    }
+                });
+            prop_assert!(shares, "{:?} does not share {:?}", member, change.pair);
+            let source = change.pair.as_ref().and_then(|pair| pair.source.as_ref());
+            prop_assert!(source.is_none_or(|source| *source == member.source), "{:?}", change);
+        }
+        self.members.extend(change.alerts.iter().map(|member| (member.id, member.clone())));
+        self.last.insert(change.id, change);
+        Ok(())
+    }
+
+    /// What was told last is what is, but for what is volatile.
+    fn knows(&self, run: &Run) -> TestCaseResult {
+        for alert in run.pipeline.correlate().alerts() {
+            let told = self.members.get(&alert.id).expect("every alert was told as it joined");
+            let told = (told.status, told.firing, &told.host, &told.check, &told.tags);
+            let is = (alert.status, alert.is_firing(), &alert.host, &alert.check, &alert.tags);
+            if alert.is_firing() {
+                prop_assert_eq!(told, is);
+            } else {
+                prop_assert_eq!(told.1, is.1, "{:?}", alert);
+            }
+            prop_assert!(self.joined[&alert.incident].iter().any(|one| one.id == alert.id));
+        }
+        for whole in run.pipeline.correlate().incidents() {
+            let mut told = self.last[&whole.id].clone();
+            told.kinds.clear();
+            told.joined.clear();
+            told.alerts.clear();
+            told.at = whole.at;
+            told.counts.events = whole.counts.events;
+            prop_assert_eq!(told, Change { alerts: Vec::new(), ..whole });
+        }
+        Ok(())
+    }
+}
