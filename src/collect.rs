@@ -134,12 +134,18 @@ impl Collect {
                 out.records.push(send_on(&event, arrival));
                 EventOutcome::Forwarded
             }
-            Duty::Suppress => self.suppress(parsed, source, out),
+            Duty::Suppress => self.suppress(parsed, source, arrival, out),
         };
         self.events[source][outcome.index()] += 1;
     }
 
-    fn suppress(&mut self, parsed: &Parsed<'_>, source: usize, out: &mut Output) -> EventOutcome {
+    fn suppress(
+        &mut self,
+        parsed: &Parsed<'_>,
+        source: usize,
+        arrival: Timestamp,
+        out: &mut Output,
+    ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
             self.forward(parsed, source, Seen::default(), out);
             return EventOutcome::Forwarded;
@@ -161,7 +167,10 @@ impl Collect {
                 EventOutcome::Forwarded
             }
             Verdict::Unknown => {
-                if let Some(touch) = self.cache.admit(hash, parsed.identity(), told) {
+                // Times further ahead were clamped.
+                let sure_after = arrival + self.settings.limits.ahead;
+                let gave_way = self.cache.admit(hash, parsed.identity(), told, sure_after);
+                if let Some(touch) = gave_way {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }

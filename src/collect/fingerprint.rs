@@ -4,7 +4,7 @@
 //! entry never stands for something correlate does not have. The bound is shared by all caches of
 //! the process; at the bound an entry gives way by the clock algorithm (a second chance for those
 //! that were used), and what it saw is told first. A new entry may rest on a late event, which
-//! correlate knew better than to believe: an `ok` is therefore told once more, a refresh later.
+//! correlate knew better than to believe: the next `ok` that surely happened later is told, too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,9 +65,9 @@ struct Entry {
     newest: Timestamp,
     until: Timestamp,
     repeats: u64,
-    /// By event time, when what is told is surely what correlate knows: it may have known more when
-    /// the entry was admitted, and what came first may have been late.
-    sure: Timestamp,
+    /// Nothing that correlate knew when the entry was admitted happened later than this; what is
+    /// told of an earlier time may have been late.
+    sure_after: Timestamp,
     /// There are two contents of the newest time: only correlate decides which one stands.
     contested: bool,
     used: bool,
@@ -128,8 +128,10 @@ impl Cache {
         // `expires_at` just moves along, or jitters, has not.
         let other_life = lives > told + every || told > lives + every;
         let due = event.at >= entry.told.at + every || event.at > entry.told.until || other_life;
-        // `ok` is told once; once more where a late one may have been taken for it.
-        if due && (event.status != Status::Ok || entry.told.at < entry.sure) {
+        let unsure = entry.told.at <= entry.sure_after && event.at > entry.sure_after;
+        // An `ok` is not refreshed, but told once more where a late one may have been taken for it.
+        let again = if event.status == Status::Ok { unsure } else { due };
+        if again {
             return entry.tell(event);
         }
         entry.newest = event.at;
@@ -138,8 +140,15 @@ impl Cache {
         Verdict::Repeat
     }
 
-    /// Admits an identity; the one that gave way to it, if one did.
-    pub fn admit(&mut self, hash: u128, identity: Identity, told: Told) -> Option<Touch> {
+    /// Admits an identity of which correlate knows nothing that happened later than `sure_after`;
+    /// the one that gave way to it, if one did.
+    pub fn admit(
+        &mut self,
+        hash: u128,
+        identity: Identity,
+        told: Told,
+        sure_after: Timestamp,
+    ) -> Option<Touch> {
         let Told { at, until, .. } = told;
         let entry = Entry {
             hash,
@@ -148,7 +157,7 @@ impl Cache {
             newest: at,
             until,
             repeats: 0,
-            sure: at + refresh_every(until.since(at)),
+            sure_after,
             contested: false,
             used: false,
         };
