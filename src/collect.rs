@@ -159,7 +159,7 @@ impl Collect {
                 out.records.push(send_on(&event, arrival));
                 EventOutcome::Forwarded
             }
-            Duty::Suppress => self.suppress(parsed, form, source, out),
+            Duty::Suppress => self.suppress(parsed, form, source, arrival, out),
         };
         self.events[source][outcome.index()] += 1;
     }
@@ -169,6 +169,7 @@ impl Collect {
         parsed: &Parsed<'_>,
         form: Option<NonZeroU64>,
         source: usize,
+        arrival: Timestamp,
         out: &mut Output,
     ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
@@ -188,7 +189,10 @@ impl Collect {
                 EventOutcome::Forwarded
             }
             Verdict::Unknown => {
-                if let Some(touch) = self.cache.admit(hash, parsed.identity(), told, form) {
+                // Times further ahead were clamped.
+                let sure_after = arrival + self.settings.limits.ahead;
+                let gave_way = self.cache.admit(hash, parsed.identity(), told, form, sure_after);
+                if let Some(touch) = gave_way {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }

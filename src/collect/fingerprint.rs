@@ -4,7 +4,7 @@
 //! entry never stands for something correlate does not have. The bound is shared by all caches of
 //! the process; at the bound an entry gives way by the clock algorithm (a second chance for those
 //! that were used), and what it saw is told first. A new entry may rest on a late event, which
-//! correlate knew better than to believe: an `ok` is therefore told once more, a refresh later.
+//! correlate knew better than to believe: the next `ok` that surely happened later is told, too.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -67,9 +67,9 @@ struct Entry {
     /// The newest event, told or not.
     newest: Timestamp,
     until: Timestamp,
-    /// By event time, when what is told is surely what correlate knows: it may have known more when
-    /// the entry was admitted, and what came first may have been late.
-    sure: Timestamp,
+    /// Nothing that correlate knew when the entry was admitted happened later than this; what is
+    /// told of an earlier time may have been late.
+    sure_after: Timestamp,
     repeats: u32,
     /// There are two contents of the newest time: only correlate decides which one stands.
     contested: bool,
@@ -86,10 +86,18 @@ enum Weighed {
 }
 
 impl Entry {
-    fn new(told: Told, form: Option<NonZeroU64>) -> Self {
+    fn new(told: Told, form: Option<NonZeroU64>, sure_after: Timestamp) -> Self {
         let Told { at, until, .. } = told;
-        let sure = at + refresh_every(until.since(at));
-        Self { told, form, newest: at, until, sure, repeats: 0, contested: false, used: false }
+        Self {
+            told,
+            form,
+            newest: at,
+            until,
+            sure_after,
+            repeats: 0,
+            contested: false,
+            used: false,
+        }
     }
 
     fn weigh(&self, event: &Told) -> Weighed {
@@ -110,9 +118,10 @@ impl Entry {
         let due = event.at >= self.told.at + every || event.at > self.told.until || other_life;
         // So often that the count is full has to be told, too.
         let full = self.repeats == u32::MAX;
-        // `ok` is told once; once more where a late one may have been taken for it.
-        let tells = event.status != Status::Ok || self.told.at < self.sure;
-        if (due || full) && tells { Weighed::Due } else { Weighed::Same }
+        let unsure = self.told.at <= self.sure_after && event.at > self.sure_after;
+        // An `ok` is not refreshed, but told once more where a late one may have been taken for it.
+        let again = if event.status == Status::Ok { unsure } else { due || full };
+        if again { Weighed::Due } else { Weighed::Same }
     }
 
     fn repeat(&mut self, event: &Told) {
@@ -203,15 +212,17 @@ impl Cache {
         }
     }
 
-    /// Admits an identity; the one that gave way to it, if one did.
+    /// Admits an identity of which correlate knows nothing that happened later than `sure_after`;
+    /// the one that gave way to it, if one did.
     pub fn admit(
         &mut self,
         hash: u128,
         identity: Identity,
         told: Told,
         form: Option<NonZeroU64>,
+        sure_after: Timestamp,
     ) -> Option<Touch> {
-        let (entry, owner) = (Entry::new(told, form), Owner { hash, identity });
+        let (entry, owner) = (Entry::new(told, form, sure_after), Owner { hash, identity });
         let full = self.room.used.load(Ordering::Relaxed) >= self.room.max;
         if full && !self.entries.is_empty() {
             let place = self.victim();

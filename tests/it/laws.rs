@@ -646,7 +646,7 @@ proptest! {
         arrive(&mut calm, &sketches, |_| false);
         arrive(&mut lossy, &shuffled(&sketches), |order| order % 3 == 0);
         // Whoever was heard of goes on to say what holds, or that it is over, for longer than a
-        // refresh.
+        // refresh and than times may lie ahead.
         let wanted = expected(&sketches);
         let heard: BTreeSet<u8> = sketches.iter().map(|(sketch, _)| sketch.who).collect();
         for _ in 0..12 {
