@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::WireError;
 use super::common::{
     WireAcknowledged, WireLinks, WirePair, WireWhy, alert_id, incident_id, resolution, status,
+    unknown, unread,
 };
 use crate::model::event::Identity;
 use crate::model::{Alert, AlertId, Incident, IncidentId, Resolution, Tags, Timestamp};
@@ -346,10 +347,11 @@ fn known<T: for<'a> Deserialize<'a>>(
     value: &[u8],
     version: impl Fn(&T) -> u8,
 ) -> Result<T, WireError> {
-    let wire = serde_json::from_slice(value)?;
+    let unread = |error| unread(value, VERSION, "a row", error);
+    let wire = serde_json::from_slice(value).map_err(unread)?;
     match version(&wire) {
         VERSION => Ok(wire),
-        other => Err(WireError(format!("version {other} of it is not known here"))),
+        other => Err(unknown(other.into(), VERSION, "a row")),
     }
 }
 
