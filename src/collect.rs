@@ -29,6 +29,9 @@ mod scan;
 
 pub use fingerprint::Room;
 
+/// How much of its record's key a dead letter keeps, in bytes.
+const DEAD_KEY_BYTES: usize = 4_096;
+
 /// How one source is treated; chosen by an event's `source`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceSettings {
@@ -152,16 +155,18 @@ impl Collect {
         arrival: Timestamp,
         out: &mut Output,
     ) {
-        let source = self.source(&parsed.source);
-        let outcome = match self.duty {
+        match self.duty {
+            // It is counted where it arrives: once, whatever its way.
             Duty::SendOn => {
                 let event = parsed.to_event(&self.settings.limits, &mut self.limited);
                 out.records.push(send_on(&event, arrival));
-                EventOutcome::Forwarded
             }
-            Duty::Suppress => self.suppress(parsed, form, source, arrival, out),
-        };
-        self.events[source][outcome.index()] += 1;
+            Duty::Suppress => {
+                let source = self.source(&parsed.source);
+                let outcome = self.suppress(parsed, form, source, arrival, out);
+                self.events[source][outcome.index()] += 1;
+            }
+        }
     }
 
     fn suppress(
@@ -314,7 +319,9 @@ pub fn dead_letter(
     record: &Record<'_>,
     rejected: Rejected,
 ) -> Outgoing {
-    let key = record.key.unwrap_or_default().to_vec();
+    let key = record.key.unwrap_or_default();
+    // A key may be as long as a record; the two must fit together.
+    let key = key[..key.len().min(DEAD_KEY_BYTES)].to_vec();
     Outgoing {
         topic: Topic::DeadLetters,
         route: Route::Hash(record.offset.0.unsigned_abs()),

@@ -40,11 +40,8 @@
 //!
 //! # What always holds, and the test that shows it
 //!
-//! Where it says "no test yet", nothing but reading shows it: a corpus of bad input through collect
-//! and correlate is still to be written.
-//!
 //! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`.
-//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: no test yet.
+//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`.
 //! 3. Rows, changes and position leave in one commit; a failed one is thrown away whole:
 //!    `journal`, `kafka`, `exactness`.
 //! 4. Nothing is shown or sent before its commit: `api`, `notify`.
@@ -53,9 +50,10 @@
 //! 7. Every map, queue and label set has a bound, a metric and a policy at the bound: the unit tests
 //!    beside some of them.
 //! 8. Notify may repeat, never lose, never go back within an incident: `notify`, `exactness`.
-//! 9. Stored rows never change meaning; other versions are refused by name: `notify` for its ledger;
-//!    no test yet for correlate's rows.
-//! 10. In = forwarded + repeats + late + rejected: `laws`, for events that can be read.
+//! 9. Stored rows never change meaning; other versions are refused by name: `wire`, and the unit
+//!    tests of `wire::ledger` for notify's.
+//! 10. In = forwarded + repeats + late + rejected: `laws`; `bad_input`, also on the whole
+//!     program.
 
 pub mod api;
 pub mod board;

@@ -212,7 +212,7 @@ pub struct Output {
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventOutcome {
-    /// Sent on: to correlate, or to the owner of its identity.
+    /// Sent on to correlate. On its way to the owner of its identity it is not counted.
     Forwarded,
     /// It says nothing new.
     Repeat,

@@ -2,7 +2,8 @@
 //!
 //! Stateless: the same bytes and arrival give the same events wherever they are decoded. A record
 //! holds one event, a list of them, or an `alerts` wrapper; a bad one among good ones is set aside
-//! alone. Nothing that comes in can make it panic.
+//! alone. Nothing that comes in can make it panic or multiply, and nothing vanishes: what holds no
+//! event is set aside, but for an empty list, which says nothing.
 
 use std::borrow::Cow;
 use std::hash::Hasher;
@@ -15,10 +16,20 @@ use super::scan::{self, Scan, Value};
 use crate::model::event::{Identity, Links, Report};
 use crate::model::{Event, TagValue, Tags, Timestamp};
 use crate::stage::{Limit, Reason};
+use crate::wire;
 use crate::wire::event::parse_report;
 
 /// Numbers from here on are milliseconds, smaller ones seconds.
 const MILLIS_FROM: i64 = 100_000_000_000;
+/// The longest name of a tag, in bytes. A longer one is set aside: cut, it might be another's.
+const NAME_BYTES: usize = 512;
+/// How much longer than a record of the publisher an event in canonical form may be: it names
+/// every field.
+const CANONICAL_MORE: usize = 4_096;
+/// A record of no more bytes cannot become too large in canonical form, whatever it holds.
+pub(super) const SMALL: usize = 8_192;
+/// How deep Muster's own form is: a list in the tags of an event.
+const OWN_DEPTH: usize = 3;
 
 /// What a record held.
 #[derive(Debug, Default)]
@@ -91,7 +102,7 @@ pub(super) fn each<'a>(
 ) {
     let whole = |failure: Failure| Rejected::new(None, failure, bytes);
     let context = Context { form, arrival, limits };
-    if bytes.len() > limits.record_bytes {
+    if form == Form::Published && bytes.len() > limits.record_bytes {
         let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
         // The start of it tells who sent it; all of it would not fit where dead letters go.
         let head = &bytes[..limits.record_bytes.min(4_096)];
@@ -121,6 +132,9 @@ pub(super) struct Parsed<'a> {
     pub(super) report: Report,
     pub(super) timestamp: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
+    /// How many parts of its identity were cut. That is done at once: what is cut off must not
+    /// tell apart here what is one and the same further on.
+    cut: u64,
     /// Sorted by name, each name once.
     tags: Vec<(Cow<'a, str>, Value<'a>)>,
     description: Cow<'a, str>,
@@ -158,6 +172,7 @@ impl Parsed<'_> {
         if let Some(limit) = self.time_limit {
             limited[limit as usize] += 1;
         }
+        limited[Limit::ValueCut as usize] += self.cut;
         let mut cut_value = |text: &str| cut(text, limits.value_bytes, Limit::ValueCut, limited);
         let mut tags = Tags::default();
         for (name, value) in &self.tags {
@@ -180,17 +195,14 @@ impl Parsed<'_> {
                 (Box::from(name.as_ref()), cut(url, 2_048, Limit::ValueCut, limited))
             })
             .collect();
-        let mut own = |text: &str| cut(text, limits.value_bytes, Limit::ValueCut, limited);
-        let (source, host, check) = (own(&self.source), own(&self.host), own(&self.check));
-        let key = self.key.as_ref().map(|key| own(key));
-        let id = self.id.as_ref().map(|id| own(id));
+        let id = self.id.as_ref().map(|id| cut(id, limits.value_bytes, Limit::ValueCut, limited));
         let description =
             cut(&self.description, limits.description_bytes, Limit::DescriptionCut, limited);
         Event {
-            source,
-            host,
-            check,
-            key,
+            source: self.source.as_ref().into(),
+            host: self.host.as_ref().into(),
+            check: self.check.as_ref().into(),
+            key: self.key.as_deref().map(Into::into),
             report: self.report,
             timestamp: self.timestamp,
             description,
@@ -248,8 +260,24 @@ fn cut(text: &str, max: usize, limit: Limit, limited: &mut [u64; Limit::ALL.len(
         return text.into();
     }
     limited[limit as usize] += 1;
-    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    text[..end].into()
+    text[..boundary(text, max)].into()
+}
+
+/// The last end of a character up to a length.
+fn boundary(text: &str, max: usize) -> usize {
+    (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default()
+}
+
+/// The start of a text; counts where that is not all of it.
+fn start<'a>(text: Cow<'a, str>, max: usize, cut: &mut u64) -> Cow<'a, str> {
+    if text.len() <= max {
+        return text;
+    }
+    *cut += 1;
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[..boundary(text, max)]),
+        Cow::Owned(text) => Cow::Owned(text[..boundary(&text, max)].to_owned()),
+    }
 }
 
 /// Why something was set aside.
@@ -322,13 +350,43 @@ impl Context<'_> {
         bytes: &'a [u8],
         app_key: Option<&Cow<'a, str>>,
     ) -> Result<Found<'a>, Failure> {
-        let mut scan = scan::object(bytes, self.limits.depth)
+        let depth = match self.form {
+            Form::Published => self.limits.depth,
+            Form::Own => self.limits.depth.max(OWN_DEPTH),
+        };
+        let mut scan = scan::object(bytes, depth)
             .map_err(|error| broken(bytes, self.limits, &error.to_string()))?;
-        if let Some(alerts) = scan.alerts.take() {
-            let app_key = scan.source.or(scan.app_key).and_then(|value| value.text());
-            return Ok(Found::Wrapper { app_key, alerts: alerts.get().as_bytes() });
+        match scan.alerts.take() {
+            // Whoever claims a status has said something.
+            Some(alerts) if scan.status.is_some() && scan::is_empty(alerts) => {
+                scan.tags.push((Cow::Borrowed("alerts"), Value::List(Vec::new())));
+            }
+            Some(alerts) => {
+                let app_key = scan.source.or(scan.app_key).and_then(|value| value.text());
+                // Each event gets a copy of it: what is cut for each may as well be cut once.
+                let app_key = app_key.map(|key| start(key, self.limits.value_bytes, &mut 0));
+                return Ok(Found::Wrapper { app_key, alerts: alerts.get().as_bytes() });
+            }
+            None => {}
         }
-        self.parse(scan, app_key).map(|parsed| Found::Event(Box::new(parsed)))
+        let parsed = self.parse(scan, app_key)?;
+        if self.form == Form::Published && bytes.len() > SMALL {
+            self.fits(&parsed)?;
+        }
+        Ok(Found::Event(Box::new(parsed)))
+    }
+
+    /// Numbers and names within names may grow on the way to canonical form; what grows beyond
+    /// measure would fit nowhere.
+    fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
+        let event = parsed.to_event(self.limits, &mut [0; Limit::ALL.len()]);
+        let bytes = wire::event::encode(&event, self.arrival).len();
+        let most = self.limits.record_bytes + CANONICAL_MORE;
+        if bytes <= most {
+            return Ok(());
+        }
+        let message = format!("{bytes} bytes in canonical form; at most {most} are taken");
+        Err(Failure::new(Reason::TooLarge, message))
     }
 
     fn parse<'a>(
@@ -353,24 +411,34 @@ impl Context<'_> {
             }
             _ => self.arrival,
         };
-        let mut tags = flatten(std::mem::take(&mut scan.tags))?;
-        if tags.len() > self.limits.tags {
-            let message = format!("{} tags; at most {} are taken", tags.len(), self.limits.tags);
-            return Err(Failure::new(Reason::TooManyTags, message));
-        }
+        let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits)?;
         sort(&mut tags);
         let named = text("primary_property", scan.primary_property.take())?;
         let host = primary(text("host", scan.host.take())?, named.as_deref(), &tags)?;
-        let (timestamp, time_limit) = timestamp(scan.timestamp.as_ref(), arrival, self.limits)?;
-        let expires_at = match scan.expires_at.as_ref() {
-            None | Some(Value::Null) => None,
-            Some(value) => time("expires_at", value)?,
+        let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
+            // What Muster writes is milliseconds, however few.
+            (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
+            (_, value) => timestamp(value.as_ref(), arrival, self.limits)?,
         };
+        let expires_at = match (self.form, &scan.expires_at) {
+            (_, None | Some(Value::Null)) => None,
+            (Form::Own, Some(Value::Int(millis))) => Some(Timestamp::from_millis(*millis)),
+            (_, Some(value)) => {
+                let read = time("expires_at", value)?;
+                if read.is_none() {
+                    time_limit = time_limit.or(Some(Limit::TimeUnread));
+                }
+                read
+            }
+        };
+        let mut cut = 0;
+        let mut own = |text| start(text, self.limits.value_bytes, &mut cut);
         Ok(Parsed {
-            source,
-            host,
-            check: text("check", scan.check.take())?.unwrap_or_default(),
-            key: text("key", scan.key.take())?,
+            source: own(source),
+            host: own(host),
+            check: own(text("check", scan.check.take())?.unwrap_or_default()),
+            key: text("key", scan.key.take())?.map(own),
+            cut,
             report,
             timestamp,
             expires_at,
@@ -423,38 +491,64 @@ fn report(value: Option<Value<'_>>) -> Result<Report, Failure> {
 }
 
 /// Fields of objects become tags of their own, `outer.inner`; null counts as absent.
-fn flatten<'a>(
-    tags: Vec<(Cow<'a, str>, Value<'a>)>,
-) -> Result<Vec<(Cow<'a, str>, Value<'a>)>, Failure> {
-    let plain = |value: &Value<'_>| match value {
-        Value::Null | Value::Map(_) => false,
-        Value::List(values) => values.iter().all(|value| value.text().is_some()),
-        _ => true,
-    };
-    if tags.iter().all(|(_, value)| plain(value)) {
+fn flatten<'a>(tags: NamedValues<'a>, limits: &Limits) -> Result<NamedValues<'a>, Failure> {
+    let flat = |(name, value): &(Cow<'_, str>, Value<'_>)| name.len() <= NAME_BYTES && plain(value);
+    if tags.len() <= limits.tags && tags.iter().all(flat) {
         return Ok(tags);
     }
     let mut flat = Vec::with_capacity(tags.len());
     for (name, value) in tags {
-        match value {
-            Value::Null => {}
-            Value::Map(inner) => {
-                let inner = flatten(inner)?;
-                flat.extend(
-                    inner
-                        .into_iter()
-                        .map(|(inner, value)| (Cow::Owned(format!("{name}.{inner}")), value)),
-                );
-            }
-            value if plain(&value) => flat.push((name, value)),
-            _ => {
-                let message = format!("the list `{name}` holds lists or objects");
-                return Err(Failure::new(Reason::BadField, message));
-            }
-        }
+        lift(name, value, limits, &mut flat)?;
     }
     Ok(flat)
 }
+
+/// Whether a value is one that a tag can have.
+fn plain(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::Map(_) => false,
+        Value::List(values) => values
+            .iter()
+            .all(|value| !matches!(value, Value::Null | Value::List(_) | Value::Map(_))),
+        _ => true,
+    }
+}
+
+/// Adds a field, or those within it. Limits are kept at each step, so that neither names in front
+/// of names nor their number can make much of little.
+fn lift<'a>(
+    name: Cow<'a, str>,
+    value: Value<'a>,
+    limits: &Limits,
+    flat: &mut NamedValues<'a>,
+) -> Result<(), Failure> {
+    if name.len() > NAME_BYTES {
+        let bytes = name.len();
+        let message =
+            format!("the name of a tag has {bytes} bytes; at most {NAME_BYTES} are taken");
+        return Err(Failure::new(Reason::BadField, message));
+    }
+    match value {
+        Value::Null => Ok(()),
+        Value::Map(inner) => inner.into_iter().try_for_each(|(inner, value)| {
+            lift(Cow::Owned(format!("{name}.{inner}")), value, limits, flat)
+        }),
+        value if !plain(&value) => {
+            let message = format!("the list `{name}` holds lists or objects");
+            Err(Failure::new(Reason::BadField, message))
+        }
+        _ if flat.len() == limits.tags => {
+            let message = format!("more than {} tags", limits.tags);
+            Err(Failure::new(Reason::TooManyTags, message))
+        }
+        value => {
+            flat.push((name, value));
+            Ok(())
+        }
+    }
+}
+
+type NamedValues<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
 /// By name; of two values of one name the later one counts.
 fn sort(tags: &mut Vec<(Cow<'_, str>, Value<'_>)>) {
@@ -540,12 +634,19 @@ fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
         Value::Float(number) => Ok(epoch(*number as i64)),
         Value::Text(text) => Ok(match text.trim().parse::<i64>() {
             Ok(number) => epoch(number),
-            Err(_) => text
-                .trim()
-                .parse::<jiff::Timestamp>()
-                .ok()
-                .map(|time| Timestamp::from_millis(time.as_millisecond()))
-                .filter(|time| time.as_millis() > 0),
+            Err(_) => match text.trim().parse::<f64>() {
+                // `nan` and `inf` are numbers to the parser, but no times.
+                Ok(number) => {
+                    return time(name, &Value::Float(number))
+                        .map(|read| read.filter(|_| number.is_finite()));
+                }
+                Err(_) => text
+                    .trim()
+                    .parse::<jiff::Timestamp>()
+                    .ok()
+                    .map(|time| Timestamp::from_millis(time.as_millisecond()))
+                    .filter(|time| time.as_millis() > 0),
+            },
         }),
         _ => {
             let message = format!("`{name}` is not a number or a text");

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use siphasher::sip::SipHasher13;
 
 use super::Limits;
-use super::decode::{Form, epoch, hash_identity, write};
+use super::decode::{Form, SMALL, epoch, hash_identity, write};
 use crate::model::event::Report;
 use crate::model::{Status, Timestamp};
 use crate::wire::event::parse_report;
@@ -39,7 +39,7 @@ pub(super) fn glance<'a>(
     limits: &Limits,
     keys: &[(u64, u64); 2],
 ) -> Option<Glance<'a>> {
-    if bytes.len() > limits.record_bytes {
+    if bytes.len() > limits.record_bytes.min(SMALL) {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
@@ -58,7 +58,7 @@ pub(super) fn glance<'a>(
         }
     }
     cursor.ends()?;
-    fields.glance(arrival, limits, keys[0])
+    fields.glance(form, arrival, limits, keys[0])
 }
 
 /// The fields found so far; each may be there once.
@@ -148,6 +148,7 @@ impl<'a> Fields<'a> {
 
     fn glance(
         mut self,
+        form: Form,
         arrival: Timestamp,
         limits: &Limits,
         keys: (u64, u64),
@@ -161,17 +162,26 @@ impl<'a> Fields<'a> {
         if self.key.is_some_and(blank) {
             return None;
         }
+        // What is longer is cut.
+        let longest = [source, host, check, self.key.unwrap_or_default()].map(str::len);
+        if longest.into_iter().any(|bytes| bytes > limits.value_bytes) {
+            return None;
+        }
         let Report::Status(status) = parse_report(self.status?.trim())? else { return None };
         let arrival = self.arrival.map_or(arrival, Timestamp::from_millis);
+        let time = |number| match form {
+            Form::Published => epoch(number),
+            Form::Own => Some(Timestamp::from_millis(number)),
+        };
         let timestamp = match self.timestamp {
-            Some(number) => epoch(number)?,
+            Some(number) => time(number)?,
             None => arrival,
         };
-        if timestamp > arrival + limits.ahead {
+        if form == Form::Published && timestamp > arrival + limits.ahead {
             return None;
         }
         let expires_at = match self.expires_at {
-            Some(number) => Some(epoch(number)?),
+            Some(number) => Some(time(number)?),
             None => None,
         };
         if self.key.is_some() {

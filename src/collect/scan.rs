@@ -31,6 +31,10 @@ impl<'a> Value<'a> {
             Self::Bool(value) => Some(Cow::Owned(value.to_string())),
             Self::Int(value) => Some(Cow::Owned(value.to_string())),
             Self::Uint(value) => Some(Cow::Owned(value.to_string())),
+            // Digits without an exponent would make 300 bytes of six.
+            Self::Float(value) if *value != 0.0 && !(1e-5..1e16).contains(&value.abs()) => {
+                Some(Cow::Owned(format!("{value:e}")))
+            }
             Self::Float(value) => Some(Cow::Owned(value.to_string())),
             Self::Null | Self::List(_) | Self::Map(_) => None,
         }
@@ -109,6 +113,10 @@ impl<'de> Visitor<'de> for Fields {
                     let raw: &RawValue = map.next_value()?;
                     if raw.get().starts_with('[') {
                         scan.alerts = Some(raw);
+                    } else {
+                        let mut json = serde_json::Deserializer::from_str(raw.get());
+                        let value = any.deserialize(&mut json).map_err(A::Error::custom)?;
+                        scan.tags.push((name, value));
                     }
                     continue;
                 }
@@ -239,6 +247,12 @@ impl<'de> Visitor<'de> for Any {
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     IgnoredAny::deserialize(&mut json).is_ok() && json.end().is_ok()
+}
+
+/// Whether a list has no elements.
+pub(super) fn is_empty(list: &RawValue) -> bool {
+    list.get().bytes().all(|byte| matches!(byte, b'[' | b']') || byte.is_ascii_whitespace())
+        && list.get().bytes().filter(|byte| *byte == b'[').count() == 1
 }
 
 /// How deep objects and lists lie within each other, up to where the bytes end.

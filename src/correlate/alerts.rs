@@ -37,7 +37,9 @@ pub(super) fn update(
     let Some(id) = state.current(&identity).map(|alert| alert.id) else {
         return first(state, touched, now, identity, status, update);
     };
-    state.change_alert(id, |alert| saw(alert, update.seen.newest, update.seen.repeats + 1));
+    state.change_alert(id, |alert| {
+        saw(alert, update.seen.newest, update.seen.repeats.saturating_add(1))
+    });
     let at = update.event.timestamp;
     if state.alert(id).is_some_and(|alert| alert.is_firing() && alert.alive_until < at) {
         lifecycle::expire(state, touched, id);
@@ -82,7 +84,7 @@ pub(super) fn touch(state: &mut State, now: Timestamp, touch: &Touch) {
 
 /// Counts events, and moves on the time of the newest that was only seen by collect.
 fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
-    alert.events += events;
+    alert.events = alert.events.saturating_add(events);
     if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
         alert.newest = newest;
         if alert.is_firing() {
@@ -147,7 +149,7 @@ fn begin(
         newest: started_at,
         alive_until,
         appended_at: now,
-        events: 1 + seen.repeats,
+        events: seen.repeats.saturating_add(1),
         acknowledged: false,
         resolved: None,
         why: Why::default(),

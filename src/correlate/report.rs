@@ -116,7 +116,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         counts: Counts {
             firing: count(held.firing.len()),
             total: count(held.members.len()),
-            events: held.events,
+            events: u64::try_from(held.events).unwrap_or(u64::MAX),
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
         },

@@ -43,7 +43,8 @@ pub(super) struct Held {
     pub(super) hosts: Names,
     pub(super) checks: Names,
     pub(super) sources: BTreeSet<Box<str>>,
-    pub(super) events: u64,
+    /// Wider than what one alert counts: no sum of theirs may overflow.
+    pub(super) events: u128,
     statuses: [u32; Status::ALL.len()],
     /// The append time of the last record of its alerts.
     appended_at: Timestamp,
@@ -75,7 +76,7 @@ impl Held {
         count_name(&mut self.hosts, &alert.host);
         count_name(&mut self.checks, &alert.check);
         self.sources.insert(alert.identity.source().into());
-        self.events += alert.events;
+        self.events += u128::from(alert.events);
         self.appended_at = self.appended_at.max(alert.appended_at);
         if alert.is_firing() {
             self.firing.insert((alert.alive_until, alert.id));
@@ -86,7 +87,7 @@ impl Held {
     fn take_out(&mut self, alert: &Alert) {
         uncount_name(&mut self.hosts, &alert.host);
         uncount_name(&mut self.checks, &alert.check);
-        self.events -= alert.events;
+        self.events -= u128::from(alert.events);
         if alert.is_firing() {
             self.firing.remove(&(alert.alive_until, alert.id));
             self.statuses[alert.status as usize] -= 1;

@@ -101,7 +101,25 @@ impl Publisher {
     /// # Errors
     /// When the client refuses it.
     pub fn put(&self, partition: u32, key: &[u8], value: &[u8]) -> Result<(), JournalError> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic).payload(value);
+        self.hand_over(partition, key, Some(value))
+    }
+
+    /// Sends a record without a value to a partition.
+    ///
+    /// # Errors
+    /// When the client refuses it.
+    pub fn tombstone(&self, partition: u32, key: &[u8]) -> Result<(), JournalError> {
+        self.hand_over(partition, key, None)
+    }
+
+    fn hand_over(
+        &self,
+        partition: u32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), JournalError> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+        record.payload = value;
         record.key = (!key.is_empty()).then_some(key);
         record.partition = i32::try_from(partition).ok();
         while let Err((error, back)) = self.producer.send(record) {

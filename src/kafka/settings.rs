@@ -10,6 +10,9 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use crate::journal::JournalError;
 
+/// The largest record that Muster writes, in bytes: twice the default limit on what it reads.
+pub(super) const MESSAGE_MAX: &str = "2097152";
+
 /// Settings that would break what a feed promises.
 pub(super) const REFUSED: [&str; 17] = [
     "acks",
@@ -145,6 +148,9 @@ impl Cluster {
             .set("acks", "all")
             .set("compression.codec", "lz4")
             .set("linger.ms", "5")
+            // A record of the default limit with what Muster adds to it; the client's own default
+            // refuses it, and a record that no topic takes stops its partition.
+            .set("message.max.bytes", MESSAGE_MAX)
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "200000")
             // The default of 1 GiB is no bound at all.

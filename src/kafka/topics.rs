@@ -14,7 +14,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::context::Context;
 use super::error::journal_error;
-use super::settings::Cluster;
+use super::settings::{Cluster, MESSAGE_MAX};
 use super::{CALL, Settings};
 use crate::journal::JournalError;
 use crate::stage::Topic;
@@ -39,13 +39,15 @@ const fn wanted(topic: Topic) -> &'static [(&'static str, &'static str, Must)] {
     const STAMP: (&str, &str, Must) = ("message.timestamp.type", "LogAppendTime", Must::Have);
     const DELETE: (&str, &str, Must) = ("cleanup.policy", "delete", Must::Have);
     const COMPACT: (&str, &str, Must) = ("cleanup.policy", "compact", Must::Have);
+    const LARGE: (&str, &str, Must) = ("max.message.bytes", MESSAGE_MAX, Must::Make);
     match topic {
-        Topic::Events => &[DELETE, ("retention.ms", DAY, Must::Make)],
-        Topic::Alerts => &[DELETE, STAMP, ("retention.ms", WEEK, Must::Make)],
-        Topic::Incidents => &[DELETE, STAMP, ("retention.ms", MONTH, Must::Make)],
-        Topic::DeadLetters => &[DELETE, ("retention.ms", MONTH, Must::Make)],
+        Topic::Events => &[DELETE, LARGE, ("retention.ms", DAY, Must::Make)],
+        Topic::Alerts => &[DELETE, LARGE, STAMP, ("retention.ms", WEEK, Must::Make)],
+        Topic::Incidents => &[DELETE, LARGE, STAMP, ("retention.ms", MONTH, Must::Make)],
+        Topic::DeadLetters => &[DELETE, LARGE, ("retention.ms", MONTH, Must::Make)],
         Topic::State | Topic::Deliveries => &[
             COMPACT,
+            LARGE,
             ("segment.ms", "3600000", Must::Make),
             ("min.cleanable.dirty.ratio", "0.2", Must::Make),
         ],

@@ -181,7 +181,7 @@ impl Pipeline {
         &self.dead
     }
 
-    /// How many events collect found to be what; of those it sent on to itself only the rejected.
+    /// How many events collect found to be what.
     #[must_use]
     pub fn count(&self, outcome: EventOutcome) -> u64 {
         self.events[outcome.index()]
@@ -238,13 +238,13 @@ impl Pipeline {
         mut sent: Vec<(Kind, Option<Vec<u8>>)>,
     ) -> Vec<Outgoing> {
         if let Some(mut front) = self.front.take() {
-            let out = self.collected(&mut front, arrival, &sent, Passing::Through);
+            let out = self.collected(&mut front, arrival, &sent);
             sent = out.into_iter().map(|record| (record.kind, Some(record.value))).collect();
             self.front = Some(front);
         }
         let fresh = stage(&self.settings, Duty::Suppress);
         let mut collect = std::mem::replace(&mut self.collect, fresh);
-        let forwarded = self.collected(&mut collect, arrival, &sent, Passing::Out);
+        let forwarded = self.collected(&mut collect, arrival, &sent);
         self.collect = collect;
         forwarded
     }
@@ -255,7 +255,6 @@ impl Pipeline {
         collect: &mut Collect,
         arrival: Timestamp,
         records: &[(Kind, Option<Vec<u8>>)],
-        passing: Passing,
     ) -> Vec<Outgoing> {
         let mut out = Output::default();
         for (kind, value) in records {
@@ -266,7 +265,7 @@ impl Pipeline {
             collect.apply(Slot::default(), &record, &mut out);
         }
         collect.seal(&mut out);
-        self.add(&out.tally, passing);
+        self.add(&out.tally);
         let (dead, sent) =
             out.records.into_iter().partition(|record| record.kind == Kind::DeadLetter);
         let dead: Vec<Outgoing> = dead;
@@ -274,13 +273,9 @@ impl Pipeline {
         sent
     }
 
-    fn add(&mut self, tally: &Tally, passing: Passing) {
+    fn add(&mut self, tally: &Tally) {
         for counts in &tally.events {
             for outcome in EventOutcome::all() {
-                // What is only sent on is counted where it ends.
-                if passing == Passing::Through && outcome == EventOutcome::Forwarded {
-                    continue;
-                }
                 self.events[outcome.index()] += counts[outcome.index()];
             }
         }
@@ -288,13 +283,6 @@ impl Pipeline {
             *sum += count;
         }
     }
-}
-
-/// Whether what a collect stage forwards comes to collect again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Passing {
-    Through,
-    Out,
 }
 
 fn stage(settings: &Arc<collect::Settings>, duty: Duty) -> Collect {

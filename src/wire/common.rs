@@ -17,6 +17,23 @@ use crate::model::{
     AlertId, ChangeKind, IncidentId, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 
+/// Why bytes were not read: first of all because their version is not the known one, since a form
+/// of the future may differ in anything else.
+pub(super) fn unread(bytes: &[u8], known: u8, what: &str, error: serde_json::Error) -> WireError {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u64,
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Version { v }) if v != u64::from(known) => unknown(v, known, what),
+        _ => error.into(),
+    }
+}
+
+pub(super) fn unknown(found: u64, known: u8, what: &str) -> WireError {
+    WireError(format!("version {found} of {what} is not known here; {known} is"))
+}
+
 pub(super) fn incident_id(text: &str) -> Result<IncidentId, WireError> {
     IncidentId::parse(text).map_err(|error| WireError(error.to_string()))
 }

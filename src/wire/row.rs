@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::by_way_of;
+use super::common::{by_way_of, unknown, unread};
 use super::{WireError, to_vec};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::Acknowledged;
@@ -338,9 +338,10 @@ fn known<T: for<'a> Deserialize<'a>>(
     value: &[u8],
     version: impl Fn(&T) -> u8,
 ) -> Result<T, WireError> {
-    let wire = serde_json::from_slice(value)?;
+    let unread = |error| unread(value, VERSION, "a row", error);
+    let wire = serde_json::from_slice(value).map_err(unread)?;
     match version(&wire) {
         VERSION => Ok(wire),
-        other => Err(WireError(format!("version {other} of it is not known here"))),
+        other => Err(unknown(other.into(), VERSION, "a row")),
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::common::{unknown, unread};
 use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, Pattern};
 use crate::model::{Matchers, Span};
@@ -56,9 +57,10 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
 /// Says what is not as settings have it. A newer version's settings are refused rather than read
 /// in part: correlate must not go by half a rule.
 pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
-    let wire: WireSettings = serde_json::from_slice(bytes)?;
+    let unread = |error| unread(bytes, VERSION, "settings", error);
+    let wire: WireSettings = serde_json::from_slice(bytes).map_err(unread)?;
     if wire.v != VERSION {
-        return Err(WireError(format!("version {} of settings is not known here", wire.v)));
+        return Err(unknown(wire.v.into(), VERSION, "settings"));
     }
     let pattern = |wire: WirePattern| {
         let matchers = Matchers::parse(wire.r#match.iter().map(String::as_str))

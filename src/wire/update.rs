@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::common::{unknown, unread};
 use super::event::{Reading, nested};
 use super::{WireError, to_vec};
 use crate::model::event::Identity;
@@ -64,7 +65,8 @@ pub fn encode(update: &Update) -> Vec<u8> {
 /// # Errors
 /// Says what is not as an update has it.
 pub fn decode(bytes: &[u8]) -> Result<Update, WireError> {
-    let wire: ReadingUpdate = serde_json::from_slice(bytes)?;
+    let unread = |error| unread(bytes, VERSION, "an update", error);
+    let wire: ReadingUpdate = serde_json::from_slice(bytes).map_err(unread)?;
     version(wire.v)?;
     Ok(Update {
         shard: wire.shard,
@@ -98,7 +100,8 @@ pub fn encode_touch(touch: &Touch) -> Vec<u8> {
 /// # Errors
 /// Says what is not as a touch has it.
 pub fn decode_touch(bytes: &[u8]) -> Result<Touch, WireError> {
-    let wire: WireTouch = serde_json::from_slice(bytes)?;
+    let unread = |error| unread(bytes, VERSION, "a touch", error);
+    let wire: WireTouch = serde_json::from_slice(bytes).map_err(unread)?;
     version(wire.v)?;
     let (host, check, key) = (wire.host.as_deref(), wire.check.as_deref(), wire.key.as_deref());
     Ok(Touch {
@@ -111,5 +114,5 @@ fn version(found: u8) -> Result<(), WireError> {
     if found == VERSION {
         return Ok(());
     }
-    Err(WireError(format!("version {found} of an update is not known here; {VERSION} is")))
+    Err(unknown(found.into(), VERSION, "an update"))
 }

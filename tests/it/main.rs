@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
 
 mod api;
+mod bad_input;
 mod config;
 mod exactness;
 mod journal;
@@ -14,3 +15,4 @@ mod real_input;
 mod scenarios;
 mod shutdown;
 mod tidy;
+mod wire;

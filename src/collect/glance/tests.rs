@@ -12,7 +12,7 @@ use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 const ARRIVAL: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// What publishers send; `@` stands for a time.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 14] = [
     r#"{"source":"nagios","host":"web-1","check":"disk /","status":"critical","timestamp":@,"description":"3% free","tags":{"cluster":"web","az":["a","b"]},"links":{"graph":"https://x/1"},"key":null,"expires_at":null,"id":null}"#,
     r#"{"source":"nagios","host":"web-1","check":"disk /","status":"critical","timestamp":@,"tags":{"cluster":"web"},"cluster":"db"}"#,
     r#"{"source":"nagios","host":"web-1","check":"disk /","status":"ok","timestamp":@,"description":"a \"b\" \n c","tags":{"cluster":"web"}}"#,
@@ -25,6 +25,8 @@ const EVENTS: [&str; 12] = [
     r#"{"app_key":"zabbix","alerts":[{"host":"a","status":"critical","timestamp":@},{"host":"a"}]}"#,
     r#"{"source":"zabbix","service":"shop","status":"info","timestamp":"@","primary_property":"service"}"#,
     r#"[{"source":"nagios","host":"web-1","check":"disk /","status":"critical","timestamp":@}]"#,
+    r#"{"source":"nagios","host":"longer than a value may be, one","status":"critical","timestamp":@}"#,
+    r#"{"source":"nagios","host":"longer than a value may be, two","status":"critical","timestamp":@}"#,
 ];
 
 #[derive(Debug, Clone)]
@@ -116,6 +118,10 @@ fn records() -> impl Strategy<Value = Vec<Vec<u8>>> {
     })
 }
 
+fn limits() -> Limits {
+    Limits { value_bytes: 24, ..Limits::default() }
+}
+
 fn collect() -> Collect {
     let settings = Settings {
         sources: vec![SourceSettings {
@@ -124,15 +130,14 @@ fn collect() -> Collect {
             expire_after: Span::from_secs(3_600),
         }],
         cache_max: 100,
-        limits: Limits::default(),
+        limits: limits(),
     };
     let room = Room::new(settings.cache_max);
     Collect::new(Arc::new(settings), Duty::Suppress, Arc::new(["input".into()]), room, 7)
 }
 
-fn apply(stage: &mut Collect, bytes: &[u8]) -> Output {
-    let record =
-        Record { offset: Offset(0), time: ARRIVAL, kind: Kind::Raw, key: None, value: Some(bytes) };
+fn apply(stage: &mut Collect, kind: Kind, bytes: &[u8]) -> Output {
+    let record = Record { offset: Offset(0), time: ARRIVAL, kind, key: None, value: Some(bytes) };
     let mut out = Output::default();
     stage.apply(Slot::default(), &record, &mut out);
     stage.seal(&mut out);
@@ -140,15 +145,20 @@ fn apply(stage: &mut Collect, bytes: &[u8]) -> Output {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 20_000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// A stage that glances says, counts and sends what one does that reads everything.
     #[test]
-    fn a_glance_says_what_reading_says(records in records()) {
+    fn a_glance_says_what_reading_says(records in records(), own in any::<bool>()) {
+        let kind = if own { Kind::Event } else { Kind::Raw };
         let (mut glancing, mut reading) = (collect(), collect());
         for bytes in &records {
             reading.cache.forget_forms();
-            let (glanced, read) = (apply(&mut glancing, bytes), apply(&mut reading, bytes));
+            let (glanced, read) = (apply(&mut glancing, kind, bytes), apply(&mut reading, kind, bytes));
             prop_assert_eq!(glanced.records, read.records, "{}", String::from_utf8_lossy(bytes));
             prop_assert_eq!(glanced.tally, read.tally, "{}", String::from_utf8_lossy(bytes));
         }
@@ -160,7 +170,7 @@ fn what_is_usual_gets_a_glance() {
     let at = |event: &str| {
         let event = event.replace('@', &ARRIVAL.as_millis().to_string());
         let (form, keys) = (Form::Published, [(1, 2), (3, 4)]);
-        glance(event.as_bytes(), form, ARRIVAL, &Limits::default(), &keys).is_some()
+        glance(event.as_bytes(), form, ARRIVAL, &limits(), &keys).is_some()
     };
     for (number, event) in EVENTS.iter().enumerate() {
         assert_eq!(at(event), [0, 1, 2, 5, 6, 7].contains(&number), "{event}");
@@ -174,9 +184,9 @@ fn a_repeat_is_known_by_its_form() {
         let time = (ARRIVAL.as_millis() - minute * 1_000).to_string();
         EVENTS[0].replace('@', &time)
     };
-    apply(&mut stage, event(9).as_bytes());
+    apply(&mut stage, Kind::Raw, event(9).as_bytes());
     let seen = |bytes: &str, stage: &Collect| {
-        let limits = Limits::default();
+        let limits = limits();
         glance(bytes.as_bytes(), Form::Published, ARRIVAL, &limits, &stage.keys)
             .expect("usual")
             .form
@@ -185,10 +195,10 @@ fn a_repeat_is_known_by_its_form() {
     let glanced = seen(&event(8), &stage);
     let other = event(8).replace("\"web\"", "\"db\"");
     assert_ne!(seen(&other, &stage), glanced, "a tag is content");
-    let out = apply(&mut stage, event(8).as_bytes());
+    let out = apply(&mut stage, Kind::Raw, event(8).as_bytes());
     assert_eq!(out.tally.events[0][EventOutcome::Repeat.index()], 1);
-    let out = apply(&mut stage, event(10).as_bytes());
+    let out = apply(&mut stage, Kind::Raw, event(10).as_bytes());
     assert_eq!(out.tally.events[0][EventOutcome::Late.index()], 1);
-    let out = apply(&mut stage, other.as_bytes());
+    let out = apply(&mut stage, Kind::Raw, other.as_bytes());
     assert_eq!(out.records.len(), 1, "other tags are forwarded");
 }
