@@ -151,6 +151,7 @@ impl Stage for Correlate {
         out.tally.change_causes = causes;
         out.tally.limited[Limit::OkForgotten as usize] += self.state.take_oks_dropped();
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
+        out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
         out.tally.open = Some(self.state.open());
     }
 

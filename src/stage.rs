@@ -366,11 +366,13 @@ pub enum Limit {
     OkForgotten,
     /// Pairs of a list-valued tag beyond the limit were left out.
     PairsCut,
+    /// Alerts were left out of a change, which would have been too large with them.
+    AlertsCut,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -378,6 +380,7 @@ impl Limit {
         Self::FingerprintEvicted,
         Self::OkForgotten,
         Self::PairsCut,
+        Self::AlertsCut,
     ];
 
     /// The metric's `limit` label.
@@ -391,6 +394,7 @@ impl Limit {
             Self::FingerprintEvicted => "fingerprint_evicted",
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
+            Self::AlertsCut => "alerts_cut",
         }
     }
 }

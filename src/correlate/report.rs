@@ -5,7 +5,7 @@
 
 use super::state::{Held, Names, State};
 use super::touched::Touch;
-use crate::model::change::{Counts, Member, NAMES_MAX};
+use crate::model::change::{Counts, Member, NAMES_MAX, count_fitting};
 use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
 
 /// How many alerts an `updated` that waits names.
@@ -47,7 +47,12 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
             incident.updated_at = Some(now);
         }
     });
-    Some(Change { kinds, joined: touch.joined, ..show(state, id, &concerned)? })
+    let mut shown = show(state, id, &concerned)?;
+    // What is left out is shown by the alert's next change.
+    let fit = count_fitting(shown.alerts.iter());
+    state.count_alerts_cut((shown.alerts.len() - fit) as u64);
+    shown.alerts.truncate(fit);
+    Some(Change { kinds, joined: touch.joined, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.

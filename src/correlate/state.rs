@@ -136,6 +136,7 @@ pub(super) struct State {
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
     pairs_cut: u64,
+    alerts_cut: u64,
 }
 
 impl Default for State {
@@ -162,6 +163,7 @@ impl Default for State {
             dirty: BTreeSet::new(),
             oks_dropped: 0,
             pairs_cut: 0,
+            alerts_cut: 0,
         }
     }
 }
@@ -292,6 +294,16 @@ impl State {
     /// Takes the number of remembered oks dropped for room.
     pub(super) fn take_oks_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.oks_dropped)
+    }
+
+    /// Counts alerts that were left out of a change.
+    pub(super) fn count_alerts_cut(&mut self, cut: u64) {
+        self.alerts_cut += cut;
+    }
+
+    /// Takes the number of alerts left out of changes.
+    pub(super) fn take_alerts_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.alerts_cut)
     }
 
     /// Takes the number of pairs left out.

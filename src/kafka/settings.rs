@@ -10,8 +10,9 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use crate::journal::JournalError;
 
-/// The largest record that Muster writes, in bytes: twice the default limit on what it reads.
-pub(super) const MESSAGE_MAX: &str = "2097152";
+/// The largest record that Muster writes, in bytes: four times the default limit on what it reads,
+/// since a change shows as much of alerts, and once more what they share.
+pub(super) const MESSAGE_MAX: &str = "4194304";
 
 /// Settings that would break what a feed promises.
 pub(super) const REFUSED: [&str; 17] = [

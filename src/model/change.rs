@@ -116,6 +116,51 @@ pub struct Member {
     pub why: Why,
 }
 
+/// How many bytes the alerts that a change shows may have together, about; the first is always
+/// shown. It is what one event may have, so that a change takes no more than twice that and a half.
+pub const ALERTS_BYTES_MAX: usize = 1 << 20;
+
+/// How many of the alerts, from the first on, fit into one change.
+pub fn count_fitting<'a>(alerts: impl ExactSizeIterator<Item = &'a Member>) -> usize {
+    let all = alerts.len();
+    if all < 2 {
+        return all;
+    }
+    let mut room = ALERTS_BYTES_MAX;
+    let fits = |(nth, member): &(usize, &Member)| {
+        let bytes = member.json_bytes();
+        let fits = *nth == 0 || bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    };
+    alerts.enumerate().take_while(fits).count()
+}
+
+impl Member {
+    /// About how long it is as JSON, in bytes; rather too long.
+    fn json_bytes(&self) -> usize {
+        // Names of fields, ids, times and the reasons of `why`, which are few and short.
+        const REST: usize = 1_024;
+        let tags = self.tags.iter().map(|(name, value)| {
+            json_bytes(name) + value.values().map(json_bytes).sum::<usize>() + 8
+        });
+        let links = self.links.iter().map(|(name, url)| json_bytes(name) + json_bytes(url) + 8);
+        let texts = [&self.source, &self.host, &self.check, &self.description];
+        let texts = texts.into_iter().map(|text| json_bytes(text));
+        REST + tags.chain(links).chain(texts).sum::<usize>()
+    }
+}
+
+fn json_bytes(text: &str) -> usize {
+    let more = |byte: u8| match byte {
+        b'"' | b'\\' => 1,
+        ..0x20 => 5,
+        _ => 0,
+    };
+    // A comma and quotes, for what is an element of a list.
+    text.len() + text.bytes().map(more).sum::<usize>() + 3
+}
+
 /// One thing that happened to an incident, with the incident as it is from then on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {

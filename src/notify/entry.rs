@@ -4,7 +4,7 @@
 //! and the room a receiver has are `stage`'s work. What must be told stays so until the receiver
 //! answered; newer states only replace what is said.
 
-use crate::model::change::Member;
+use crate::model::change::{Member, count_fitting};
 use crate::model::{AlertId, Change, ChangeKind, Span, Status, Timestamp};
 use crate::wire::ledger::{LedgerRow, Said};
 
@@ -228,6 +228,8 @@ fn gather(pending: &mut Option<Change>, change: &Change) {
     }
     keep_newest(&mut merged.joined);
     keep_newest(&mut merged.alerts);
+    let fit = count_fitting(merged.alerts.iter().rev());
+    merged.alerts.drain(..merged.alerts.len() - fit);
     *pending = Some(merged);
 }
 

@@ -896,3 +896,40 @@ fn counts_stop_at_their_end() {
     let incidents = pipeline.correlate().incidents();
     assert!(incidents.iter().all(|incident| incident.counts.events == u64::MAX), "{incidents:?}");
 }
+
+/// A change of many large alerts fits where it goes; what is left out is counted.
+#[test]
+fn a_change_of_large_alerts_is_bounded() {
+    let mut pipeline = pipeline(Way::Straight);
+    let event = |host: u8, minute: i64, value: &str| {
+        let mut tags = serde_json::Map::new();
+        tags.insert("cluster".into(), json!("large"));
+        tags.insert("version".into(), json!(value));
+        for number in 0..1_900 {
+            // Quotes take twice their length in JSON.
+            tags.insert(format!("{host}-{number:04}"), json!("\"".repeat(120)));
+        }
+        let at = NOW + Span::from_secs(minute * 60);
+        let event = json!({
+            "source": "nagios", "host": format!("h{host}"), "check": "c", "status": "critical",
+            "timestamp": at.as_millis(), "tags": tags,
+        });
+        event.to_string().into_bytes()
+    };
+    for (minute, value) in [(0, "a"), (5, "b"), (5, "c")] {
+        let now = NOW + Span::from_secs(minute * 60);
+        for host in 0..6 {
+            pipeline.arrive(now, Some(&event(host, minute, value)));
+        }
+    }
+    pipeline.tick(NOW + Span::from_secs(600));
+    pipeline.commit();
+    assert!(pipeline.dead().is_empty());
+    let sizes: Vec<usize> = pipeline.changes().iter().map(Vec::len).collect();
+    let last = change::decode(pipeline.changes().last().expect("changes")).expect("a change");
+    assert_eq!(last.counts.total, 6);
+    assert_eq!(last.alerts.len(), 2, "as many as fit");
+    assert!(sizes.iter().all(|size| *size < 2 << 20), "{sizes:?}");
+    assert!(sizes.iter().any(|size| *size > 512 << 10), "the alerts are large: {sizes:?}");
+    assert!(pipeline.limited(Limit::AlertsCut) >= 4);
+}
