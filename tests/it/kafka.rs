@@ -269,7 +269,7 @@ fn a_refused_record_voids_the_transaction_and_the_feed_begins_anew() {
     let mut feed = journal.feed(Group::Correlate).expect("feed");
     let slot = assigned(&mut *feed)[0];
     let seen = take(&mut *feed, 2);
-    let huge = "x".repeat(3_000_000);
+    let huge = "x".repeat(5_000_000);
     let error = feed
         .commit(Commit {
             rows: vec![row(slot, "r", Some("v"))],
