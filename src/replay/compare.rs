@@ -47,7 +47,9 @@ impl Outcome {
     /// Takes in a change of this run; changes come in their order.
     pub fn note(&mut self, change: &Change) {
         let held = self.incidents.entry(change.id).or_default();
-        held.title = change.title.as_str().into();
+        if change.is_open() {
+            held.title = change.title.as_str().into();
+        }
         for alert in &change.joined {
             let member = change.alerts.iter().find(|member| member.id == *alert);
             let reason = Reason::of(member.and_then(|member| member.why.pair.as_ref()));
@@ -110,7 +112,7 @@ pub struct Affected {
     pub fate: Fate,
     /// Ours; where it is merged or new, the other run's.
     pub incident: IncidentId,
-    /// Its title at the end.
+    /// Its last title while it was open.
     pub title: Box<str>,
     /// Its alerts.
     pub alerts: u64,

@@ -31,7 +31,7 @@ fn scored(lines: &[Drawn], unit: Unit) -> Score {
     }
     let mut places = Places::new(&truth);
     for (event, _, _, place) in lines {
-        if event % 7 != 0 {
+        if !event.is_multiple_of(7) {
             places.place(Some(&text("e", *event)), place.map(incident));
         }
     }
@@ -51,7 +51,7 @@ fn most<T: PartialEq + Clone>(values: &[T]) -> T {
 fn plain_units(lines: &[Drawn], unit: Unit) -> Vec<Plain> {
     let placed = |event: u8| {
         let last = lines.iter().rev().find(|line| line.0 == event);
-        last.filter(|_| event % 7 != 0).and_then(|line| line.3)
+        last.filter(|_| !event.is_multiple_of(7)).and_then(|line| line.3)
     };
     let name = |line: &Drawn| match (unit, line.2) {
         (Unit::Dedup, Some(dedup)) => format!("d{dedup}"),
@@ -128,7 +128,7 @@ fn check(lines: &[Drawn], unit: Unit) {
     assert_eq!(score.true_incidents as usize, faults.len());
     assert_eq!(score.incidents as usize, distinct(units.iter().map(|unit| &unit.1)));
     assert_eq!(score.noise_units as usize, units.len() - labelled().count());
-    let unknown = distinct(lines.iter().map(|line| line.0).filter(|event| event % 7 == 0));
+    let unknown = distinct(lines.iter().map(|line| line.0).filter(|event| event.is_multiple_of(7)));
     assert_eq!(score.unknown_events as usize, unknown);
 }
 
