@@ -247,8 +247,12 @@ fn incidents(assignments: &[Value]) -> BTreeMap<String, BTreeSet<String>> {
 fn a_comparison_is_what_the_assignments_of_both_say() {
     let directory = TempDir::new().expect("a directory");
     let base = config(&directory, "m.yaml", "gap: 3m", "gap: 3m");
-    let other =
-        config(&directory, "other.yaml", "by: [cluster], window: 1h, gap: 3m", "by: [host]");
+    let other = config(
+        &directory,
+        "other.yaml",
+        "by: [cluster], window: 1h, gap: 3m",
+        "by: [host], window: 1d",
+    );
     let against = ["--against", other.to_str().expect("a path")];
     let found = json(&base, &against);
     let (now, then) =
