@@ -139,13 +139,19 @@ impl Sinks<'_> {
         }
     }
 
-    fn assignment(&mut self, assignment: Assignment) {
+    /// Takes those of one record.
+    fn assignments(&mut self, of_record: &mut Vec<Assignment>) {
         if let Some(places) = &mut self.places {
-            let incident = assignment.place.map(|(_, incident)| incident);
-            places.place(assignment.event_id.as_deref(), incident);
+            for Assignment { event_id, place } in &*of_record {
+                places.place(event_id.as_deref(), place.map(|(_, incident)| incident));
+            }
         }
-        if let Some(assigned) = &mut self.assigned {
-            assigned.push(assignment);
+        if let Some(outcome) = &mut self.outcome {
+            outcome.record(of_record.iter().map(|assignment| assignment.place));
+        }
+        match &mut self.assigned {
+            Some(assigned) => assigned.append(of_record),
+            None => of_record.clear(),
         }
     }
 }
@@ -219,7 +225,7 @@ impl Lab<'_> {
                 continue;
             }
             replay.record(record, |change| sinks.change(change), |place| assigned.push(place));
-            assigned.drain(..).for_each(|assignment| sinks.assignment(assignment));
+            sinks.assignments(&mut assigned);
         }
     }
 

@@ -251,7 +251,7 @@ fn a_comparison_is_what_the_assignments_of_both_say() {
         &directory,
         "other.yaml",
         "by: [cluster], window: 1h, gap: 3m",
-        "by: [host], window: 1d",
+        "by: [host], window: 1d, gap: 1d",
     );
     let against = ["--against", other.to_str().expect("a path")];
     let found = json(&base, &against);

@@ -172,9 +172,10 @@ fn side_text(side: &Side) -> String {
     };
     let reasons = side.reasons.iter().take(SHOWN).map(reason).collect();
     format!(
-        "{} {incidents} of {} alerts: {}",
+        "{} {incidents} ({}): {} alerts, {}",
         side.sizes.len(),
         more(sizes, side.sizes.len()),
+        side.alerts,
         more(reasons, side.reasons.len())
     )
 }
@@ -305,7 +306,7 @@ fn comparison_json(comparison: &Comparison) -> Value {
             json!({"joined_by": joined_by, "alerts": alerts})
         };
         let reasons: Vec<Value> = side.reasons.iter().map(reason).collect();
-        json!({"incidents": side.sizes, "reasons": reasons})
+        json!({"alerts": side.alerts, "incidents": side.sizes, "reasons": reasons})
     };
     let affected = |affected: &Affected| {
         json!({
