@@ -1,7 +1,7 @@
 //! The command line: the one place that wires modules together.
 //!
-//! Exit codes: 0 done; 64 the command line or the config is wrong (as `EX_USAGE` of sysexits.h);
-//! 1 anything else that failed.
+//! Exit codes: 0 done; 64 the command line or the config is wrong, 65 a file given to it holds what
+//! it may not (as `EX_USAGE` and `EX_DATAERR` of sysexits.h); 1 anything else that failed.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +18,8 @@ mod topics;
 
 /// What a wrong command line or config exits with.
 const USAGE: u8 = 64;
+/// What a given file that holds something else than it should exits with.
+const DATA: u8 = 65;
 
 /// Turns monitoring events into incidents and tells on-call once.
 #[derive(Debug, Parser)]
@@ -52,7 +54,8 @@ enum Command {
         #[arg(long, required = true)]
         create: bool,
     },
-    /// Run recorded events through collect and correlate in virtual time.
+    /// Run recorded events through collect and correlate in virtual time; score the incidents, tell
+    /// what another config would change, or try several values of a key.
     Replay {
         #[command(flatten)]
         config: ConfigFile,
@@ -86,6 +89,10 @@ pub struct Failure {
 impl Failure {
     fn usage(message: impl Into<String>) -> Self {
         Self { code: USAGE, message: message.into() }
+    }
+
+    fn data(message: impl Into<String>) -> Self {
+        Self { code: DATA, message: message.into() }
     }
 
     fn other(message: impl ToString) -> Self {

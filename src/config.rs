@@ -2,7 +2,7 @@
 //!
 //! The keys, their ranges and defaults are in the sections (`journal`, `collect`, …); `read` takes a
 //! tree of values apart and collects whatever is wrong, so that one look shows all of it; `warn`
-//! finds what is allowed but cannot be meant. No module imports this one: settings flow inward.
+//! finds what is allowed but cannot be meant; `vary` puts other values in. No module imports this one: settings flow inward.
 //! A config that loads is valid: nothing is left to be found out at run time but what lies outside
 //! of it, such as a secret's file.
 
@@ -22,6 +22,7 @@ mod journal_section;
 mod notify_section;
 mod read;
 mod server_section;
+pub mod vary;
 mod warn;
 
 use collect_section::Collect;

@@ -13,6 +13,9 @@ use crate::model::{AlertId, ChangeKind, CorrelateSettings, Identity, IncidentId,
 use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage, Tally};
 use crate::wire;
 
+pub mod compare;
+pub mod score;
+
 /// How many records correlate reads before its rows are dropped.
 const SEAL_EVERY: i64 = 1_000;
 

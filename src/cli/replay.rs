@@ -1,19 +1,30 @@
 //! `muster replay`: recorded events through collect and correlate, and what came of them.
+//!
+//! Once, writing what there is to write; twice, to tell what other settings would change; or many
+//! times, over values of some keys. Here files meet the replay; scoring, comparing and varying are
+//! `replay::score`, `replay::compare` and `config::vary`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use flate2::bufread::MultiGzDecoder;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::Failure;
 use crate::clock::{Clock, Stopwatch, SystemClock};
-use crate::config::Config;
-use crate::model::Span;
+use crate::config::{self, Config};
+use crate::model::{Span, Timestamp};
+use crate::replay::compare::{self, Outcome};
+use crate::replay::score::{Places, Score, Truth, Unit};
 use crate::replay::{Assignment, Replay, Summary};
+use crate::wire;
+
+mod input;
+mod show;
+mod truth;
+
+use show::{Compared, Report, Run};
 
 /// Arrival may lie this far ahead of the real time of the start, as a live event's may.
 const AHEAD: Span = Span::from_secs(300);
@@ -24,11 +35,40 @@ pub(super) struct Options {
     /// Events, one JSON record a line; `.gz` is unpacked; `-` is standard input.
     input: PathBuf,
     /// Write each incident change here, one a line.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "sweep"])]
     incidents: Option<PathBuf>,
     /// Write here where each event ended up, one a line.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "sweep"])]
     assignments: Option<PathBuf>,
+    /// Score the incidents against a labelled truth: lines of `alert_id` (the event's id),
+    /// `truth_id` (null is noise) and, where repeats count as one, `dedup_id`; `.gz` is unpacked.
+    #[arg(long, value_name = "TRUTH")]
+    score: Option<PathBuf>,
+    /// What counts as one when scoring; without it, dedup where the truth has a `dedup_id`.
+    #[arg(long, value_enum, requires = "score")]
+    by: Option<By>,
+    /// Tell what this config would change: incidents merged and split, pages saved or added, and
+    /// the ten incidents that change most. The input is held in memory, at most 4 GiB unpacked.
+    #[arg(long, value_name = "OTHER", conflicts_with = "sweep")]
+    against: Option<PathBuf>,
+    /// Run once for each value and print a table. Keys: gap, window, max_alerts (of all patterns
+    /// that have it, or of one as in cluster.gap), expire_after (of all sources, or of one as in
+    /// nagios.expire_after), reopen_window. Several make every combination, at most 100. The input
+    /// is held in memory, at most 4 GiB unpacked.
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    sweep: Vec<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What counts as one when scoring.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum By {
+    /// Every event of the truth.
+    Event,
+    /// All events with one `dedup_id`; most of them decide where it is.
+    Dedup,
 }
 
 #[derive(Serialize)]
@@ -39,52 +79,164 @@ struct AssignmentLine<'a> {
     opened_at: Option<i64>,
 }
 
-/// Replays and prints a summary.
+/// Replays and prints what came of it.
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
-    let latest = SystemClock.now() + AHEAD;
-    let mut replay = Replay::new(config.collect(), &config.correlate(), latest);
-    let mut incidents = options.incidents.as_deref().map(create).transpose()?;
-    let (mut input, progress) = open(&options.input)?;
-    let mut assigned: Vec<Assignment> = Vec::new();
-    let keep = options.assignments.is_some();
-    let watch = Stopwatch::start();
-    let mut line = Vec::new();
-    let mut failed = None;
-    loop {
-        line.clear();
-        let read = input.read_until(b'\n', &mut line);
-        if read.map_err(|error| about(&options.input, &error))? == 0 {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let change = |bytes: &[u8]| {
-            if let Some(out) = &mut incidents
-                && let Err(error) = out.write_all(bytes).and_then(|()| out.write_all(b"\n"))
-            {
-                failed.get_or_insert(error);
+    let other = options
+        .against
+        .as_deref()
+        .map(|other| config::load(Some(other)).map_err(|error| Failure::usage(error.to_string())));
+    let other = other.transpose()?;
+    let sweep = config.sweep(&options.sweep).map_err(|error| Failure::usage(error.to_string()))?;
+    let truth = options.score.as_deref().map(truth::read).transpose()?;
+    let lab = Lab { options, truth, latest: SystemClock.now() + AHEAD };
+    let report = match other {
+        Some(other) => lab.compared(config, &other)?,
+        None if sweep.keys.is_empty() => lab.once(config)?,
+        None => {
+            let events = input::whole(&options.input, input::MEMORY_MAX)?;
+            let mut runs = Vec::new();
+            for variant in sweep.variants {
+                let made = lab.over(&variant.config, &events, None)?;
+                runs.push((variant.values, made));
             }
-        };
-        replay.record(line.trim_ascii(), change, |assignment| {
-            if keep {
-                assigned.push(assignment);
-            }
-        });
-    }
-    progress.finish_and_clear();
-    if let (Some(error), Some(path)) = (failed, &options.incidents) {
-        return Err(about(path, &error));
-    }
-    if let (Some(mut out), Some(path)) = (incidents, &options.incidents) {
-        out.flush().map_err(|error| about(path, &error))?;
-    }
-    if let Some(path) = &options.assignments {
-        let mut out = create(path)?;
-        write_assignments(&replay, &assigned, &mut out).map_err(|error| about(path, &error))?;
-    }
-    print(replay.summary(), watch);
+            Report::Swept { keys: sweep.keys, runs }
+        }
+    };
+    let text = if options.json { report.json() } else { report.text() };
+    let printed = io::stdout().lock().write_all(text.as_bytes());
+    printed.map_err(|error| Failure::other(format!("standard output: {error}")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What all runs of one command share.
+struct Lab<'a> {
+    options: &'a Options,
+    truth: Option<Truth>,
+    latest: Timestamp,
+}
+
+/// What one run hands over as it goes.
+#[derive(Default)]
+struct Sinks<'a> {
+    incidents: Option<BufWriter<File>>,
+    failed: Option<io::Error>,
+    assigned: Option<Vec<Assignment>>,
+    places: Option<Places<'a>>,
+    outcome: Option<&'a mut Outcome>,
+}
+
+impl Sinks<'_> {
+    fn change(&mut self, bytes: &[u8]) {
+        if let Some(out) = &mut self.incidents
+            && let Err(error) = out.write_all(bytes).and_then(|()| out.write_all(b"\n"))
+        {
+            self.failed.get_or_insert(error);
+        }
+        if let Some(outcome) = &mut self.outcome
+            && let Ok(change) = wire::change::decode(bytes)
+        {
+            outcome.note(&change);
+        }
+    }
+
+    /// Takes those of one record.
+    fn assignments(&mut self, of_record: &mut Vec<Assignment>) {
+        if let Some(places) = &mut self.places {
+            for Assignment { event_id, place } in &*of_record {
+                places.place(event_id.as_deref(), place.map(|(_, incident)| incident));
+            }
+        }
+        if let Some(outcome) = &mut self.outcome {
+            outcome.record(of_record.iter().map(|assignment| assignment.place));
+        }
+        match &mut self.assigned {
+            Some(assigned) => assigned.append(of_record),
+            None => of_record.clear(),
+        }
+    }
+}
+
+impl Lab<'_> {
+    /// One run that reads the input as it goes and writes the files asked for.
+    fn once(&self, config: &Config) -> Result<Report, Failure> {
+        let options = self.options;
+        let mut sinks = Sinks {
+            incidents: options.incidents.as_deref().map(create).transpose()?,
+            assigned: options.assignments.is_some().then(Vec::new),
+            places: self.truth.as_ref().map(Places::new),
+            ..Sinks::default()
+        };
+        let (mut input, progress) = input::open(&options.input)?;
+        let watch = Stopwatch::start();
+        let replay = self.fold(config, &mut input, &mut sinks)?;
+        progress.finish_and_clear();
+        let seconds = watch.elapsed().as_secs_f64();
+        if let Some(path) = &options.incidents {
+            let flushed = sinks.incidents.as_mut().map_or(Ok(()), Write::flush);
+            let failed = sinks.failed.map_or(flushed, Err);
+            failed.map_err(|error| about(path, &error))?;
+        }
+        if let (Some(path), Some(assigned)) = (&options.assignments, &sinks.assigned) {
+            let mut out = create(path)?;
+            write_assignments(&replay, assigned, &mut out).map_err(|error| about(path, &error))?;
+        }
+        let run = Run { summary: replay.summary(), score: self.score(sinks.places.as_ref()) };
+        Ok(Report::Once { run, seconds })
+    }
+
+    fn compared(&self, config: &Config, other: &Config) -> Result<Report, Failure> {
+        let events = input::whole(&self.options.input, input::MEMORY_MAX)?;
+        let (mut here, mut there) = (Outcome::default(), Outcome::default());
+        let now = self.over(config, &events, Some(&mut here))?;
+        let other = self.over(other, &events, Some(&mut there))?;
+        let comparison = compare::compare(&here, &there);
+        Ok(Report::Compared(Box::new(Compared { now, other, comparison })))
+    }
+
+    fn over(
+        &self,
+        config: &Config,
+        mut events: &[u8],
+        outcome: Option<&mut Outcome>,
+    ) -> Result<Run, Failure> {
+        let places = self.truth.as_ref().map(Places::new);
+        let mut sinks = Sinks { places, outcome, ..Sinks::default() };
+        let summary: Summary = self.fold(config, &mut events, &mut sinks)?.summary();
+        Ok(Run { summary, score: self.score(sinks.places.as_ref()) })
+    }
+
+    fn fold(
+        &self,
+        config: &Config,
+        input: &mut dyn BufRead,
+        sinks: &mut Sinks<'_>,
+    ) -> Result<Replay, Failure> {
+        let mut replay = Replay::new(config.collect(), &config.correlate(), self.latest);
+        let mut line = Vec::new();
+        let mut assigned = Vec::new();
+        loop {
+            line.clear();
+            let read = input.read_until(b'\n', &mut line);
+            if read.map_err(|error| about(&self.options.input, &error))? == 0 {
+                return Ok(replay);
+            }
+            let record = line.trim_ascii();
+            if record.is_empty() {
+                continue;
+            }
+            replay.record(record, |change| sinks.change(change), |place| assigned.push(place));
+            sinks.assignments(&mut assigned);
+        }
+    }
+
+    fn score(&self, places: Option<&Places<'_>>) -> Option<Score> {
+        let unit = match self.options.by {
+            Some(By::Event) => Unit::Event,
+            Some(By::Dedup) => Unit::Dedup,
+            None => self.truth.as_ref()?.usual_unit(),
+        };
+        places.map(|places| places.score(unit))
+    }
 }
 
 fn write_assignments(
@@ -105,46 +257,6 @@ fn write_assignments(
         out.write_all(b"\n")?;
     }
     out.flush()
-}
-
-#[expect(clippy::print_stdout, reason = "the answer to the command")]
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn print(summary: Summary, watch: Stopwatch) {
-    let Summary { events, repeats, late, rejected, alerts, incidents, changes } = summary;
-    let seconds = watch.elapsed().as_secs_f64();
-    println!("events       {events:>12}   {:.0}/s", events as f64 / seconds.max(1e-9));
-    println!("repeats      {repeats:>12}");
-    println!("late         {late:>12}");
-    println!("rejected     {rejected:>12}");
-    println!("alerts       {alerts:>12}");
-    println!("incidents    {incidents:>12}");
-    println!("changes      {changes:>12}");
-    println!(
-        "compression  {:>11.2} %   events that made no incident of their own",
-        summary.compression()
-    );
-}
-
-fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
-    if path == Path::new("-") {
-        return Ok((Box::new(BufReader::new(io::stdin())), ProgressBar::hidden()));
-    }
-    let file = File::open(path).map_err(|error| about(path, &error))?;
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    let progress = progress(length);
-    let raw = BufReader::with_capacity(1 << 20, progress.wrap_read(file));
-    let gz = path.extension().is_some_and(|extension| extension == "gz");
-    let read: Box<dyn Read> = if gz { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-    Ok((Box::new(BufReader::with_capacity(1 << 20, read)), progress))
-}
-
-fn progress(length: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style =
-        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta} left");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn create(path: &Path) -> Result<BufWriter<File>, Failure> {

@@ -19,6 +19,8 @@ const TOPIC_KEYS: [&str; 6] =
     ["keyed", "decoder", "start", "brokers", "settings", "settings_files"];
 const WEEK: Span = Span::from_secs(7 * 86_400);
 const YEAR: Span = Span::from_secs(365 * 86_400);
+/// The range of `expire_after`.
+pub(super) const EXPIRE_AFTER: (Span, Span) = (Span::MINUTE, YEAR);
 
 /// The section.
 #[derive(Clone, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl Entry {
 fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
     let name = table.required("name", "an event's `source` is found by it");
     let shard = table.text("shard");
-    let expire_after = table.optional_span("expire_after", Span::MINUTE, YEAR);
+    let expire_after = table.optional_span("expire_after", EXPIRE_AFTER.0, EXPIRE_AFTER.1);
     let has_topic = table.has("topic");
     let given = TOPIC_KEYS.into_iter().filter(|key| table.has(key));
     for key in given.filter(|_| !has_topic).collect::<Vec<_>>() {

@@ -10,8 +10,10 @@ const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
 const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
 const BY_MAX: usize = 5;
-/// The least there is; `0` would be no window at all.
-const LEAST: Span = Span::from_millis(1);
+/// The range of windows and gaps; `0` would be no window at all.
+pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
+pub(super) const REOPEN_WINDOW: (Span, Span) = (Span::ZERO, WINDOW_MAX);
+pub(super) const MAX_ALERTS: (u64, u64) = (1, 100_000);
 
 /// The section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +48,8 @@ impl Correlate {
 }
 
 pub(super) fn read(mut node: Node<'_>) -> Correlate {
-    let reopen_window = node.span("reopen_window", Span::from_secs(1_800), Span::ZERO, WINDOW_MAX);
+    let (least, most) = REOPEN_WINDOW;
+    let reopen_window = node.span("reopen_window", Span::from_secs(1_800), least, most);
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
         None => vec![general("cluster"), general("host")],
@@ -86,25 +89,31 @@ fn entry(table: &mut Node<'_>) -> Entry {
     let name = table.required("name", "every explanation names the pattern");
     let matchers = table.matchers("match");
     let by = by(table);
-    let window = table.span("window", HOUR, LEAST, WINDOW_MAX);
-    let gap = table.optional_span("gap", LEAST, WINDOW_MAX);
-    if let Some(gap) = gap.filter(|gap| *gap > window) {
-        let rule = format!("is more than the window, {window}; no alert would be further apart");
+    let (least, most) = WINDOW;
+    let window = table.span("window", HOUR, least, most);
+    let gap = table.optional_span("gap", least, most);
+    let (least, most) = MAX_ALERTS;
+    let max_alerts = table.count("max_alerts", 1_000, least, most);
+    let pattern = Pattern {
+        name: name.unwrap_or_default().into(),
+        matchers,
+        by,
+        window,
+        gap,
+        cross_source: table.flag("cross_source", true),
+        max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
+    };
+    if let Some((gap, rule)) = gap_rule(&pattern) {
         table.broken("gap", Some(&gap.to_string()), rule);
     }
-    let max_alerts = table.count("max_alerts", 1_000, 1, 100_000);
-    Entry {
-        enabled: table.flag("enabled", true),
-        pattern: Pattern {
-            name: name.unwrap_or_default().into(),
-            matchers,
-            by,
-            window,
-            gap,
-            cross_source: table.flag("cross_source", true),
-            max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
-        },
-    }
+    Entry { enabled: table.flag("enabled", true), pattern }
+}
+
+/// A gap that breaks its rule, and the rule.
+pub(super) fn gap_rule(pattern: &Pattern) -> Option<(Span, String)> {
+    let window = pattern.window;
+    let gap = pattern.gap.filter(|gap| *gap > window)?;
+    Some((gap, format!("is more than the window, {window}; no alert would be further apart")))
 }
 
 fn by(table: &mut Node<'_>) -> Vec<Box<str>> {
