@@ -53,8 +53,8 @@
 //! 7. Every map, queue and label set has a bound, a metric and a policy at the bound: the unit tests
 //!    beside some of them.
 //! 8. Notify may repeat, never lose, never go back within an incident: `notify`, `exactness`.
-//! 9. Stored rows never change meaning; other versions are refused by name: `notify` for its ledger;
-//!    no test yet for correlate's rows.
+//! 9. Stored rows never change meaning; other versions are refused by name: the unit tests of
+//!    `wire::ledger` and `wire::row`, with a stored row of each past version.
 //! 10. In = forwarded + repeats + late + rejected: `laws`, for events that can be read.
 
 pub mod api;

@@ -75,3 +75,38 @@ fn counted(
     changes.drain(..changes.len().saturating_sub(most));
     changes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_millis(minute * 60_000)
+    }
+
+    fn up_to(changes: u32, minutes: &[i64]) -> Vec<Timestamp> {
+        let settings = FlappingSettings {
+            changes,
+            within: Span::from_secs(600),
+            ..FlappingSettings::default()
+        };
+        minutes.iter().fold(Vec::new(), |known, minute| counted(settings, known, at(*minute)))
+    }
+
+    #[test]
+    fn changes_that_are_too_old_are_let_go() {
+        assert_eq!(up_to(4, &[0, 10, 11, 20]), [at(10), at(11), at(20)]);
+    }
+
+    #[test]
+    fn what_counts_at_one_time_counts_once() {
+        assert_eq!(up_to(4, &[1, 2, 2, 2, 3]), [at(1), at(2), at(3)]);
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_decides() {
+        assert_eq!(up_to(2, &[1, 2, 3, 4, 5]), [at(3), at(4), at(5)]);
+        assert_eq!(up_to(0, &[1, 2, 3]), []);
+    }
+}

@@ -305,8 +305,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "is less than 1m",
     ),
     (
-        "correlate: {flapping: {quiet: 1h}}",
-        "correlate.flapping.quiet",
+        "correlate: {flapping: {quiet_four: 1h}}",
+        "correlate.flapping.quiet_four",
         "",
         "did you mean `quiet_for`?",
     ),
