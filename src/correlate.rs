@@ -1,10 +1,10 @@
 //! Stage 2: alerts to incidents. The only authority over both.
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
-//! fall. `alerts` decides what an update means for its identity, `join` which incident an alert
-//! belongs to, `lifecycle` opens, ends and forgets, `report` tells what became of an incident;
-//! `state` holds it all and knows which rows changed. It cannot fail: what it cannot read is set
-//! aside as a dead letter.
+//! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
+//! told, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
+//! tells what became of an incident; `state` holds it all and knows which rows changed. It cannot
+//! fail: what it cannot read is set aside as a dead letter.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use state::{State, Timer};
 use touched::Touched;
 
 mod alerts;
+mod flapping;
 mod join;
 mod lifecycle;
 mod pairs;
@@ -102,7 +103,9 @@ impl Correlate {
         while let Some(timer) = self.state.due(now) {
             match timer {
                 Timer::Expire(alert) => lifecycle::expire(&mut self.state, touched, alert),
+                Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
+                Timer::Remind(incident) => touched.remind(&self.state, incident),
             }
         }
     }

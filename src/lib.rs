@@ -51,7 +51,7 @@
 //!    beside some of them.
 //! 8. Notify may repeat, never lose, never go back within an incident: `notify`, `exactness`.
 //! 9. Stored rows never change meaning; other versions are refused by name: `wire`, and the unit
-//!    tests of `wire::ledger` for notify's.
+//!    tests of `wire::ledger` and `wire::row`.
 //! 10. In = forwarded + repeats + late + rejected: `laws`; `bad_input`, also on the whole
 //!     program.
 

@@ -16,14 +16,14 @@ pub mod tags;
 pub mod time;
 pub mod update;
 
-pub use alert::{Alert, Resolution, Why};
+pub use alert::{Alert, Flaps, Resolution, Why};
 pub use change::{Change, ChangeKind, Counts, Member};
 pub use event::{Event, Identity};
 pub use id::{AlertId, IncidentId};
 pub use incident::{Incident, Pair};
 pub use index::Index;
 pub use matcher::{Matcher, Matchers};
-pub use settings::{CorrelateSettings, Pattern};
+pub use settings::{CorrelateSettings, FlappingSettings, Pattern};
 pub use status::Status;
 pub use tags::{TagValue, Tags};
 pub use time::{Span, Timestamp};

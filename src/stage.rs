@@ -330,6 +330,17 @@ impl Reason {
     }
 }
 
+/// What is open at a stage of correlate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Open {
+    /// Alerts that fire.
+    pub alerts: u64,
+    /// Those of them that flap.
+    pub flapping: u64,
+    /// Incidents that are open.
+    pub incidents: u64,
+}
+
 /// What a stage counted since it last handed it out. Plain numbers; `telemetry` shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -343,8 +354,8 @@ pub struct Tally {
     pub late: u64,
     /// Identities in the suppression cache now; collect only.
     pub fingerprints: Option<u64>,
-    /// Alerts that fire and incidents that are open now; correlate only.
-    pub open: Option<(u64, u64)>,
+    /// What is open now; correlate only.
+    pub open: Option<Open>,
     /// The append time of the input record behind each change that goes out with this output.
     pub change_causes: Vec<Timestamp>,
 }

@@ -15,7 +15,7 @@ use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Appender, Batch, Class, Commit, Feed, JournalError, Polled};
 use crate::model::{Span, Timestamp};
 use crate::shutdown::Shutdown;
-use crate::stage::{Kind, Offset, Outgoing, Output, Route, Slot, Stage, Topic};
+use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
 pub mod deliver;
@@ -186,7 +186,7 @@ impl<S: Stage> Running<S> {
             self.stages.remove(&home);
             self.ticked.remove(&home);
             if self.shown.remove(&home) {
-                self.show_open(home, (0, 0));
+                self.show_open(home, Open::default());
             }
             info!(
                 worker = self.worker.name,
@@ -286,10 +286,11 @@ impl<S: Stage> Running<S> {
         }
     }
 
-    fn show_open(&self, slot: Slot, (alerts, incidents): (u64, u64)) {
+    fn show_open(&self, slot: Slot, Open { alerts, flapping, incidents }: Open) {
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
+        metrics.alerts_flapping.with_label_values(&[&partition]).set(gauge(flapping));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
     }
 

@@ -1,14 +1,20 @@
-//! `correlate`: patterns and windows.
+//! `correlate`: patterns, windows and when an alert flaps.
 //!
 //! Patterns stand in the order they are asked in; those that are switched off are checked like the
 //! others, so that switching one on needs no second look.
 
 use super::read::Node;
-use crate::model::{CorrelateSettings, Pattern, Span};
+use crate::model::{CorrelateSettings, FlappingSettings, Pattern, Span};
 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
 const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
+/// Each is a time in an alert's row.
+const FLAPPING_CHANGES_MAX: u64 = 100;
+const FLAPPING_LEAST: Span = Span::from_secs(1);
+/// Longer, and an incident would stay open for what nobody remembers.
+const FLAPPING_MAX: Span = Span::from_secs(7 * 86_400);
+const REMINDER_MAX: Span = Span::from_secs(30 * 86_400);
 const BY_MAX: usize = 5;
 /// The range of windows and gaps; `0` would be no window at all.
 pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
@@ -19,6 +25,7 @@ pub(super) const MAX_ALERTS: (u64, u64) = (1, 100_000);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Correlate {
     pub(super) reopen_window: Span,
+    pub(super) flapping: FlappingSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
 }
@@ -35,6 +42,7 @@ impl Correlate {
         let enabled = self.patterns.iter().filter(|entry| entry.enabled);
         CorrelateSettings {
             reopen_window: self.reopen_window,
+            flapping: self.flapping,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
         }
@@ -50,6 +58,7 @@ impl Correlate {
 pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let (least, most) = REOPEN_WINDOW;
     let reopen_window = node.span("reopen_window", Span::from_secs(1_800), least, most);
+    let flapping = flapping(node.table("flapping"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
         None => vec![general("cluster"), general("host")],
@@ -68,7 +77,20 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     };
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, ok_memory_max, patterns }
+    Correlate { reopen_window, flapping, ok_memory_max, patterns }
+}
+
+fn flapping(mut table: Node<'_>) -> FlappingSettings {
+    let default = FlappingSettings::default();
+    let changes = table.count("changes", default.changes.into(), 0, FLAPPING_CHANGES_MAX);
+    let flapping = FlappingSettings {
+        changes: u32::try_from(changes).unwrap_or(u32::MAX),
+        within: table.span("within", default.within, FLAPPING_LEAST, FLAPPING_MAX),
+        quiet_for: table.span("quiet_for", default.quiet_for, FLAPPING_LEAST, FLAPPING_MAX),
+        reminder: table.span("reminder", default.reminder, Span::MINUTE, REMINDER_MAX),
+    };
+    table.finish();
+    flapping
 }
 
 /// What goes where no pattern is configured: alerts that share this tag within an hour.

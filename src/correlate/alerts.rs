@@ -1,4 +1,4 @@
-//! What an update means for the alert of its identity: rules 1 to 5.
+//! What an update means for the alert of its identity: rules 1 to 6.
 //!
 //! The newest event decides; at equal times the worse status, then the greater content. Which
 //! incident a new alert belongs to is `join`'s work.
@@ -7,6 +7,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
 use super::{join, lifecycle};
@@ -48,6 +49,13 @@ pub(super) fn update(
     if !is_newer(&update.event, status, alert) {
         return Arrived::Late;
     }
+    // Only a change of status: a repeat may have been suppressed, and must not make a difference.
+    let calm = alert.flapping.is_some_and(|flaps| flaps.calm_at <= at && flaps.said != status);
+    if calm {
+        lifecycle::calm(state, touched, id);
+    }
+    let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
+    let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
         (Status::Ok, Some(_)) => {
             // Nothing is wrong, as before; only an older problem that comes later is older still.
@@ -58,12 +66,22 @@ pub(super) fn update(
                 alert.appended_at = now;
             });
         }
-        (Status::Ok, None) => resolve(state, touched, now, id, update),
-        (_, None) => follow(state, touched, now, id, status, update),
+        (Status::Ok, None) if alert.said() == Status::Ok => {
+            // It flaps, and this is a repeat. Its content is not taken: it may be suppressed.
+            state.change_alert(id, |alert| {
+                alert.newest = at;
+                alert.alive_until = update.alive_until();
+                alert.appended_at = now;
+            });
+        }
+        (Status::Ok, None) if word.flapping.is_none() => {
+            resolve(state, touched, now, id, word, update);
+        }
+        (_, None) => follow(state, touched, now, id, (status, word), update),
         (_, Some((ended_at, Resolution::AllOk)))
             if at.since(ended_at) <= state.settings().reopen_window =>
         {
-            reopen(state, touched, now, id, status, update);
+            reopen(state, touched, now, id, word, update);
         }
         (_, Some(_)) => begin(state, touched, now, identity, status, update),
     }
@@ -141,6 +159,8 @@ fn begin(
         host: event.host,
         check: event.check,
         status,
+        status_changes: Vec::new(),
+        flapping: None,
         description: event.description,
         tags: event.tags,
         links: event.links,
@@ -157,10 +177,17 @@ fn begin(
     join::place(state, touched, now, alert);
 }
 
-fn resolve(state: &mut State, touched: &mut Touched, now: Timestamp, id: AlertId, update: Update) {
+fn resolve(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    id: AlertId,
+    word: Word,
+    update: Update,
+) {
     let at = update.event.timestamp;
     lifecycle::end(state, touched, id, (at, Resolution::AllOk), |alert| {
-        alert.status = Status::Ok;
+        word.put(alert);
         alert.changed_at = at;
         alert.newest = at;
         alert.appended_at = now;
@@ -168,29 +195,33 @@ fn resolve(state: &mut State, touched: &mut Touched, now: Timestamp, id: AlertId
     });
 }
 
-/// The alert fires on, with what the newest event says.
+/// The alert fires on, with what the newest event says. While it flaps that may be `ok`, and its
+/// changes of status are quiet unless it is worse than it was.
 fn follow(
     state: &mut State,
     touched: &mut Touched,
     now: Timestamp,
     id: AlertId,
-    status: Status,
+    (status, word): (Status, Word),
     update: Update,
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
     let event = &update.event;
     let tags_differ =
         alert.tags != event.tags || alert.host != event.host || alert.check != event.check;
-    let differs = tags_differ || alert.status != status;
+    let differs = tags_differ
+        || alert.status != word.status
+        || alert.is_flapping() != word.flapping.is_some();
+    let changed = tags_differ || alert.said() != status;
     // Description and links alone are volatile: a refresh brings them along in silence.
     if differs {
         touched.alert(state, alert.incident, id, event.timestamp).updated = true;
     }
     state.change_alert(id, |alert| {
-        if differs {
+        if changed {
             alert.changed_at = update.event.timestamp;
         }
-        hear(alert, now, status, update);
+        hear(alert, now, word, update);
     });
 }
 
@@ -199,13 +230,13 @@ fn reopen(
     touched: &mut Touched,
     now: Timestamp,
     id: AlertId,
-    status: Status,
+    word: Word,
     update: Update,
 ) {
     let at = update.event.timestamp;
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;
-        hear(alert, now, status, update);
+        hear(alert, now, word, update);
     });
 }
 
@@ -232,8 +263,8 @@ fn acknowledge(
 }
 
 /// Takes what the newest event of an alert that fires says.
-fn hear(alert: &mut Alert, now: Timestamp, status: Status, update: Update) {
-    alert.status = status;
+fn hear(alert: &mut Alert, now: Timestamp, word: Word, update: Update) {
+    word.put(alert);
     alert.newest = update.event.timestamp;
     alert.alive_until = update.alive_until();
     alert.appended_at = now;
@@ -250,7 +281,7 @@ fn take_content(alert: &mut Alert, event: Event) {
 
 /// Rule 1: by time, then by status, then by content, so that the order of arrival does not matter.
 fn is_newer(event: &Event, status: Status, alert: &Alert) -> bool {
-    let known = (alert.newest, alert.status);
+    let known = (alert.newest, alert.said());
     let new = (event.timestamp, status);
     if new != known {
         // An expired alert keeps its last status; whatever is newer than it decides.

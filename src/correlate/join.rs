@@ -50,6 +50,7 @@ fn oldest(
 ) -> Option<(IncidentId, Pair)> {
     for (_, id) in candidates(state, pattern, pairs, alert, turned_down) {
         lifecycle::expire_before(state, touched, id, alert.started_at);
+        lifecycle::calm_before(state, touched, id, alert.started_at);
         let Some(held) = state.incident(id) else { continue };
         match refusal(held, pattern, alert.started_at) {
             None => {

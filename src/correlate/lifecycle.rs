@@ -5,7 +5,7 @@
 use super::state::State;
 use super::touched::Touched;
 use crate::model::incident::Acknowledged;
-use crate::model::{Alert, AlertId, Incident, IncidentId, Pair, Resolution, Timestamp};
+use crate::model::{Alert, AlertId, Incident, IncidentId, Pair, Resolution, Status, Timestamp};
 
 /// Opens an incident with its first alert.
 pub(super) fn open(
@@ -43,6 +43,7 @@ pub(super) fn open(
         continued_by: None,
         acknowledged: None,
         updated_at: None,
+        remind_at: None,
         updates: Vec::new(),
     });
     alert.incident = id;
@@ -95,8 +96,39 @@ pub(super) fn end(
 /// Ends an alert that was silent for too long, as of when its last word lost its force.
 pub(super) fn expire(state: &mut State, touched: &mut Touched, id: AlertId) {
     let Some(alert) = state.alert(id).filter(|alert| alert.is_firing()) else { return };
+    if alert.said() == Status::Ok {
+        // It flaps, and its last word was no problem: it is over as of then.
+        return calm(state, touched, id);
+    }
     let at = alert.alive_until;
-    end(state, touched, id, (at, Resolution::Expired), |alert| alert.changed_at = at);
+    end(state, touched, id, (at, Resolution::Expired), |alert| {
+        alert.status = alert.said();
+        alert.flapping = None;
+        alert.changed_at = at;
+    });
+}
+
+/// Lets an alert flap no more: it is what it last said it is. Where that is `ok`, it is over since
+/// then, and its incident since the last of its alerts was.
+pub(super) fn calm(state: &mut State, touched: &mut Touched, id: AlertId) {
+    let Some(alert) = state.alert(id).filter(|alert| alert.is_flapping()) else { return };
+    let (said, incident, at) = (alert.said(), alert.incident, alert.changed_at);
+    if said > Status::Ok {
+        touched.alert(state, incident, id, at).updated = true;
+        state.change_alert(id, |alert| {
+            alert.status = said;
+            alert.flapping = None;
+        });
+        return;
+    }
+    end(state, touched, id, (at, Resolution::AllOk), |alert| {
+        alert.status = said;
+        alert.flapping = None;
+    });
+    let Some(held) = state.incident(incident).filter(|held| held.firing.is_empty()) else { return };
+    let ends = held.members.iter().filter_map(|id| state.alert(*id)?.resolved);
+    let last = ends.map(|(at, _)| at).max().unwrap_or(at);
+    state.change_incident(incident, |row| row.resolved = Some((last, Resolution::AllOk)));
 }
 
 /// Ends the alerts of an incident that were over before `start`, by event time.
@@ -111,6 +143,24 @@ pub(super) fn expire_before(
             Some((alive_until, alert)) if *alive_until < start => {
                 let alert = *alert;
                 expire(state, touched, alert);
+            }
+            _ => break,
+        }
+    }
+}
+
+/// Ends what flapped in an incident and was calm by `start`, by event time.
+pub(super) fn calm_before(
+    state: &mut State,
+    touched: &mut Touched,
+    incident: IncidentId,
+    start: Timestamp,
+) {
+    while let Some(held) = state.incident(incident) {
+        match held.flapping.first() {
+            Some((calm_at, alert)) if *calm_at <= start => {
+                let alert = *alert;
+                calm(state, touched, alert);
             }
             _ => break,
         }

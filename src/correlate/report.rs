@@ -38,8 +38,14 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
             concerned.push(*waiting);
         }
     }
+    let remind_at = if kinds.contains(&ChangeKind::Flapping) {
+        Some(now + state.settings().flapping.reminder)
+    } else {
+        held.row.remind_at.filter(|_| held.is_flapping())
+    };
     state.change_incident(id, |incident| {
         incident.revision += 1;
+        incident.remind_at = remind_at;
         incident.changed_at = touch.at;
         incident.severity = severity;
         incident.updates.clear();
@@ -79,6 +85,8 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
         (ChangeKind::Acknowledged, touch.acknowledged),
         (ChangeKind::Continued, touch.continued),
+        (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
+        (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
         (ChangeKind::Resolved, !open && before.open),
     ]
     .into_iter()
@@ -130,6 +138,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
         tags,
         acknowledged: row.acknowledged.clone(),
+        flapping: held.is_flapping(),
         continues: row.continues,
         continued_by: row.continued_by,
         joined: Vec::new(),
@@ -145,6 +154,7 @@ fn member(alert: &Alert) -> Member {
         check: alert.check.clone(),
         status: alert.status,
         firing: alert.is_firing(),
+        flapping: alert.is_flapping(),
         description: alert.description.clone(),
         tags: alert.tags.clone(),
         links: alert.links.clone(),

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::model::update::refresh_every;
 use crate::model::{
-    Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, Pair, Span, Status,
-    Timestamp,
+    Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
+    Pair, Span, Status, Timestamp,
 };
-use crate::stage::{Offset, Row, RowError};
+use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
 use crate::wire::{WireError, settings};
 
@@ -39,6 +39,8 @@ pub(super) struct Held {
     pub(super) row: Incident,
     /// Alerts that fire, those that end first in front.
     pub(super) firing: BTreeSet<(Timestamp, AlertId)>,
+    /// Those of them that flap, by the event time at which they do so no more.
+    pub(super) flapping: BTreeSet<(Timestamp, AlertId)>,
     pub(super) members: BTreeSet<AlertId>,
     pub(super) hosts: Names,
     pub(super) checks: Names,
@@ -55,6 +57,7 @@ impl Held {
         Self {
             row,
             firing: BTreeSet::new(),
+            flapping: BTreeSet::new(),
             members: BTreeSet::new(),
             hosts: Names::new(),
             checks: Names::new(),
@@ -71,7 +74,15 @@ impl Held {
         worst.unwrap_or_default()
     }
 
+    /// Whether any of its alerts flaps.
+    pub(super) fn is_flapping(&self) -> bool {
+        !self.flapping.is_empty()
+    }
+
     fn add(&mut self, alert: &Alert) {
+        if let Some(flaps) = alert.flapping {
+            self.flapping.insert((flaps.calm_at, alert.id));
+        }
         self.members.insert(alert.id);
         count_name(&mut self.hosts, &alert.host);
         count_name(&mut self.checks, &alert.check);
@@ -85,6 +96,9 @@ impl Held {
     }
 
     fn take_out(&mut self, alert: &Alert) {
+        if let Some(flaps) = alert.flapping {
+            self.flapping.remove(&(flaps.calm_at, alert.id));
+        }
         uncount_name(&mut self.hosts, &alert.host);
         uncount_name(&mut self.checks, &alert.check);
         self.events -= u128::from(alert.events);
@@ -100,8 +114,12 @@ impl Held {
 pub(super) enum Timer {
     /// The alert was silent for too long.
     Expire(AlertId),
+    /// The alert flapped, and its status has not changed for long.
+    Calm(AlertId),
     /// An `updated` has waited for its minute.
     Update(IncidentId),
+    /// It is time to say again that it flaps; after `Calm`, which may end that at the same time.
+    Remind(IncidentId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +150,7 @@ pub(super) struct State {
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
     firing: u64,
+    flapping: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -144,6 +163,7 @@ impl Default for State {
         Self {
             settings: Arc::new(CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
+                flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
             }),
@@ -159,6 +179,7 @@ impl Default for State {
             timers: BTreeSet::new(),
             leaving: BTreeSet::new(),
             firing: 0,
+            flapping: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -245,7 +266,7 @@ impl State {
             if alert.is_firing() {
                 self.firing -= 1;
             }
-            self.timers.remove(&(expires_at(&alert), Timer::Expire(alert.id)));
+            self.stop_timers(&alert);
             self.unindex_identity(&alert);
             self.dirty.insert(Dirty::Alert(alert.id));
         }
@@ -423,9 +444,9 @@ impl State {
         self.oks.get(identity)
     }
 
-    /// How many alerts fire and how many incidents are open.
-    pub(super) fn open(&self) -> (u64, u64) {
-        (self.firing, self.open)
+    /// How many alerts fire, how many of them flap, and how many incidents are open.
+    pub(super) fn open(&self) -> Open {
+        Open { alerts: self.firing, flapping: self.flapping, incidents: self.open }
     }
 
     /// When the next timer is due.
@@ -483,6 +504,10 @@ impl State {
             self.firing += 1;
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
         }
+        if let Some(flaps) = alert.flapping {
+            self.flapping += 1;
+            self.timers.insert((flaps.calm_due, Timer::Calm(alert.id)));
+        }
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
             let before = held.row.resolved.map(|_| held.appended_at);
             held.add(alert);
@@ -498,10 +523,18 @@ impl State {
     fn unindex_alert(&mut self, alert: &Alert) {
         if alert.is_firing() {
             self.firing -= 1;
-            self.timers.remove(&(expires_at(alert), Timer::Expire(alert.id)));
         }
+        self.stop_timers(alert);
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
             held.take_out(alert);
+        }
+    }
+
+    fn stop_timers(&mut self, alert: &Alert) {
+        self.timers.remove(&(expires_at(alert), Timer::Expire(alert.id)));
+        if let Some(flaps) = alert.flapping {
+            self.flapping -= 1;
+            self.timers.remove(&(flaps.calm_due, Timer::Calm(alert.id)));
         }
     }
 
@@ -519,6 +552,9 @@ impl State {
         }
         if let Some(due) = update_due(&held.row) {
             self.timers.insert((due, Timer::Update(id)));
+        }
+        if let Some(due) = held.row.remind_at {
+            self.timers.insert((due, Timer::Remind(id)));
         }
     }
 
@@ -541,6 +577,9 @@ impl State {
         }
         if let Some(due) = update_due(&held.row) {
             self.timers.remove(&(due, Timer::Update(id)));
+        }
+        if let Some(due) = held.row.remind_at {
+            self.timers.remove(&(due, Timer::Remind(id)));
         }
     }
 

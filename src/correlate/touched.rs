@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use super::state::State;
 use crate::model::{AlertId, IncidentId, Status, Timestamp};
 
+/// How many alerts that flap a reminder names.
+const REMINDED_MAX: usize = 50;
+
 /// An incident as it was before the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Before {
     pub(super) open: bool,
     pub(super) status: Status,
     pub(super) firing: usize,
+    pub(super) flapping: bool,
 }
 
 /// What happened to one incident.
@@ -30,6 +34,8 @@ pub(super) struct Touch {
     pub(super) updated: bool,
     /// An `updated` that waited is due.
     pub(super) overdue: bool,
+    /// It is time to say again that it flaps.
+    pub(super) reminded: bool,
     pub(super) acknowledged: bool,
     pub(super) continued: bool,
 }
@@ -51,6 +57,7 @@ impl Touched {
                 open: held.row.resolved.is_none(),
                 status: held.status(),
                 firing: held.firing.len(),
+                flapping: held.is_flapping(),
             });
             Touch { before, at, ..Touch::default() }
         });
@@ -78,6 +85,20 @@ impl Touched {
         if let Some(held) = state.incident(id) {
             let changed_at = held.row.changed_at;
             self.incident(state, id, changed_at).overdue = true;
+        }
+    }
+
+    /// An incident has flapped for so long that it is said again, with the alerts that do.
+    pub(super) fn remind(&mut self, state: &State, id: IncidentId) {
+        if let Some(held) = state.incident(id) {
+            let flapping = held.flapping.iter().map(|(_, alert)| *alert).take(REMINDED_MAX);
+            let touch = self.incident(state, id, held.row.changed_at);
+            touch.reminded = true;
+            for alert in flapping {
+                if !touch.concerned.contains(&alert) {
+                    touch.concerned.push(alert);
+                }
+            }
         }
     }
 

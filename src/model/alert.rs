@@ -95,6 +95,19 @@ pub struct Why {
     pub more: u32,
 }
 
+/// What is known of an alert while it flaps: it fires, whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flaps {
+    /// The event time of the change of status that was one too many.
+    pub since: Timestamp,
+    /// What the newest event said, which may be `ok`.
+    pub said: Status,
+    /// The event time at which it flaps no more, if its status has not changed by then.
+    pub calm_at: Timestamp,
+    /// The same by log time, for when nothing arrives.
+    pub calm_due: Timestamp,
+}
+
 /// One episode of one identity: it fires, then it is resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
@@ -111,8 +124,13 @@ pub struct Alert {
     /// The secondary property; empty where there is none.
     pub check: Box<str>,
     /// What the newest event said; `ok` once resolved that way, the last word before the silence
-    /// where it expired.
+    /// where it expired. While it flaps, the worst that it said since just before that began.
     pub status: Status,
+    /// The event times of its last changes of status, oldest first: those that count towards
+    /// flapping. None while it flaps.
+    pub status_changes: Vec<Timestamp>,
+    /// Whether it flaps.
+    pub flapping: Option<Flaps>,
     /// The newest event's text.
     pub description: Box<str>,
     /// The newest event's tags.
@@ -144,6 +162,18 @@ impl Alert {
     #[must_use]
     pub fn is_firing(&self) -> bool {
         self.resolved.is_none()
+    }
+
+    /// Whether it changes its status too often to be told each time.
+    #[must_use]
+    pub fn is_flapping(&self) -> bool {
+        self.flapping.is_some()
+    }
+
+    /// What its newest event said, also while it flaps.
+    #[must_use]
+    pub fn said(&self) -> Status {
+        self.flapping.map_or(self.status, |flaps| flaps.said)
     }
 }
 

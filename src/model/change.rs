@@ -31,13 +31,17 @@ pub enum ChangeKind {
     Acknowledged,
     /// It is full; another one takes what comes.
     Continued,
+    /// An alert of it begins to flap and none did before, or some flap on and that is said again.
+    Flapping,
+    /// No alert of it flaps any more.
+    Calmed,
     /// No alert of it fires any more.
     Resolved,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
@@ -46,6 +50,8 @@ impl ChangeKind {
         Self::Updated,
         Self::Acknowledged,
         Self::Continued,
+        Self::Flapping,
+        Self::Calmed,
         Self::Resolved,
     ];
 
@@ -61,6 +67,8 @@ impl ChangeKind {
             Self::Updated => "updated",
             Self::Acknowledged => "acknowledged",
             Self::Continued => "continued",
+            Self::Flapping => "flapping",
+            Self::Calmed => "calmed",
             Self::Resolved => "resolved",
         }
     }
@@ -98,10 +106,12 @@ pub struct Member {
     pub host: Box<str>,
     /// The secondary property.
     pub check: Box<str>,
-    /// What its newest event said.
+    /// What its newest event said; while it flaps, the worst since just before that began.
     pub status: Status,
     /// Whether it still fires.
     pub firing: bool,
+    /// Whether it changes its status too often to be told each time; then it fires, whatever it says.
+    pub flapping: bool,
     /// Its newest text.
     pub description: Box<str>,
     /// Its tags.
@@ -200,6 +210,8 @@ pub struct Change {
     pub tags: Tags,
     /// Who acknowledged it.
     pub acknowledged: Option<Acknowledged>,
+    /// Whether any of its alerts flaps.
+    pub flapping: bool,
     /// The incident that was full before this one.
     pub continues: Option<IncidentId>,
     /// The incident that took over when this one was full.

@@ -59,6 +59,8 @@ pub struct Incident {
     pub acknowledged: Option<Acknowledged>,
     /// The append time of the last `updated`.
     pub updated_at: Option<Timestamp>,
+    /// By log time, when it is said again that it flaps; none while no alert of it does.
+    pub remind_at: Option<Timestamp>,
     /// The alerts whose `updated` waits for its minute to pass; at most 50, the first ones.
     pub updates: Vec<AlertId>,
 }

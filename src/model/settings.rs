@@ -28,11 +28,34 @@ pub struct Pattern {
     pub max_alerts: u32,
 }
 
+/// When an alert changes its status so often that it is not told each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlappingSettings {
+    /// An alert flaps from one change of status more on; none ever does where this is 0.
+    pub changes: u32,
+    /// The event time in which so many changes fall; inclusive.
+    pub within: Span,
+    /// How long it goes without a change of status before it does not flap any more.
+    pub quiet_for: Span,
+    /// How often, by log time, it is said again that an incident flaps.
+    pub reminder: Span,
+}
+
+impl Default for FlappingSettings {
+    /// What a settings record goes by that says nothing of flapping: never to be changed.
+    fn default() -> Self {
+        let hour = Span::from_secs(3_600);
+        Self { changes: 4, within: hour, quiet_for: hour, reminder: Span::from_secs(86_400) }
+    }
+}
+
 /// Everything correlate goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorrelateSettings {
     /// Within this time after its resolve an alert reopens instead of starting anew.
     pub reopen_window: Span,
+    /// When an alert flaps.
+    pub flapping: FlappingSettings,
     /// How many `ok` events of unknown identities are remembered.
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.

@@ -11,6 +11,9 @@ use crate::wire::ledger::{LedgerRow, Said};
 /// How many alerts a notice shows, the newest.
 pub const ALERTS_MAX: usize = 50;
 
+/// What is told of an open incident though its status is no worse than was told.
+const ANEW: [ChangeKind; 2] = [ChangeKind::Reopened, ChangeKind::Flapping];
+
 /// One incident and one receiver.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -211,8 +214,9 @@ fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool)
     if !change.is_open() {
         return told && said.is_some_and(|said| !said.resolved);
     }
-    let reopened = change.kinds.contains(&ChangeKind::Reopened);
-    let news = said.is_none_or(|said| reopened || said.resolved || change.status > said.status);
+    // That it flaps is told as it begins, and again with each reminder; then it is quiet.
+    let anew = change.kinds.iter().any(|kind| ANEW.contains(kind));
+    let news = said.is_none_or(|said| anew || said.resolved || change.status > said.status);
     routed && change.status > Status::Info && news
 }
 

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::sample::{self, at, change, incident, settings};
 use super::{Delivery, Notify, Outcome, Room, RouteSettings, Settings};
 use crate::model::ChangeKind::{
-    self, Acknowledged, Eased, Grew, Opened, Reopened, Resolved, Updated, Worsened,
+    self, Acknowledged, Calmed, Eased, Flapping, Grew, Opened, Reopened, Resolved, Updated,
+    Worsened,
 };
 use crate::model::{Change, Matchers, Span, Status};
 use crate::stage::Output;
@@ -200,6 +201,43 @@ fn worse_than_told_is_told_however_short_it_was() {
     world.see(11, change(1, 2, &[Worsened]));
     world.see(11, with(change(1, 3, &[Eased]), Status::Warning, 1));
     assert_eq!(world.tell(11), [(3, vec![Worsened, Eased])]);
+}
+
+#[test]
+fn flapping_is_told_once_and_again_by_its_reminder() {
+    let mut world = World::one();
+    let flapping = |mut change: Change| {
+        change.flapping = true;
+        change
+    };
+    let warning = |change: Change| with(change, Status::Warning, 1);
+    world.see(0, warning(change(1, 1, &[Opened])));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(20, flapping(warning(change(1, 2, &[Flapping]))));
+    assert_eq!(world.tell(20), [(2, vec![Flapping])]);
+    world.see(21, flapping(warning(change(1, 3, &[Updated]))));
+    assert_eq!(world.tell(9_000), [], "quiet while it lasts");
+    world.see(9_000, flapping(change(1, 4, &[Worsened])));
+    assert_eq!(world.tell(9_000), [(4, vec![Updated, Worsened])], "a worse status always");
+    world.see(86_420, flapping(change(1, 5, &[Flapping])));
+    assert_eq!(world.tell(86_420), [(5, vec![Flapping])], "the reminder");
+    world.see(86_421, warning(change(1, 6, &[Eased, Calmed])));
+    assert_eq!(world.tell(99_999), [], "better is not told alone");
+    world.see(99_999, change(1, 7, &[Resolved]));
+    assert_eq!(world.tell(99_999), [(7, vec![Eased, Calmed, Resolved])]);
+}
+
+#[test]
+fn who_was_not_reached_is_told_of_flapping_once() {
+    let mut world = World::one();
+    world.see(0, change(1, 1, &[Opened]));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(20, change(1, 2, &[Flapping]));
+    let lost = world.only(20);
+    world.answer(20, &lost, retry());
+    world.see(21, change(1, 3, &[Flapping]));
+    assert_eq!(world.tell(100), [(3, vec![Flapping])]);
+    assert_eq!(world.tell(9_999), []);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Metrics {
     late: IntCounter,
     /// Alerts that fire, by partition.
     pub alerts_open: IntGaugeVec,
+    /// Alerts that flap, by partition.
+    pub alerts_flapping: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
     /// Identities in the suppression cache.
@@ -106,6 +108,12 @@ impl Metrics {
                 r,
                 "muster_alerts_open",
                 "Alerts that fire, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            alerts_flapping: gauges(
+                r,
+                "muster_alerts_flapping",
+                "Alerts that flap, and so fire whatever they say, by partition of muster.alerts.",
                 &["partition"],
             )?,
             incidents_open: gauges(

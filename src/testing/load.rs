@@ -7,13 +7,14 @@
 
 use std::io::Write;
 
-use crate::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
 
 /// What correlate goes by so that a load's faults are told apart: one pattern, by cluster.
 #[must_use]
 pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
     CorrelateSettings {
         reopen_window,
+        flapping: FlappingSettings::default(),
         ok_memory_max: 200_000,
         patterns: vec![Pattern {
             name: "cluster".into(),

@@ -8,6 +8,7 @@
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
 //! reopen_window 30m
+//! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! ok_memory_max 2
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
@@ -22,7 +23,7 @@
 //! ```
 
 use crate::collect;
-use crate::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
 
 use super::pipeline::{Pipeline, Way};
 use words::{Words, time};
@@ -195,6 +196,7 @@ impl Reader {
             },
             correlate: CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
+                flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
             },
@@ -270,6 +272,7 @@ impl Reader {
                 self.correlate()?.patterns.push(pattern);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
+            ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
             ("ok_memory_max", [max]) => {
                 self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;
             }
@@ -308,6 +311,20 @@ impl Reader {
         });
         &mut sources[at]
     }
+}
+
+fn flapping(settings: &mut FlappingSettings, words: &Words) -> Result<(), String> {
+    for (key, value) in &words.named {
+        let span = || Span::parse(value).map_err(|error| error.to_string());
+        match key.as_str() {
+            "changes" => settings.changes = value.parse().map_err(|_| "not a number")?,
+            "within" => settings.within = span()?,
+            "quiet_for" => settings.quiet_for = span()?,
+            "reminder" => settings.reminder = span()?,
+            _ => return Err(format!("flapping has no `{key}`")),
+        }
+    }
+    Ok(())
 }
 
 fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {

@@ -205,6 +205,7 @@ mod tests {
                     check: "cpu".into(),
                     status,
                     firing,
+                    flapping: false,
                     description: description.into(),
                     tags: Tags::from_iter([
                         ("az", TagValue::List(["a".into(), "b".into()].into())),
@@ -220,7 +221,10 @@ mod tests {
     }
 
     fn any_change() -> impl Strategy<Value = Change> {
-        let kinds = prop::collection::vec((0..9_usize).prop_map(|k| ChangeKind::ALL[k]), 0..4);
+        let kinds = prop::collection::vec(
+            (0..ChangeKind::ALL.len()).prop_map(|k| ChangeKind::ALL[k]),
+            0..4,
+        );
         let parts = (time(), any::<u64>(), kinds, any_status(), ".{0,20}");
         let more = (prop::collection::vec(member(), 0..3), any::<bool>(), any::<u32>());
         (parts, more).prop_map(|((at, revision, kinds, status, title), (alerts, open, total))| {
@@ -248,6 +252,7 @@ mod tests {
                 sources: vec!["nagios".into()],
                 tags: Tags::from_iter([("cluster", TagValue::one("web"))]),
                 acknowledged: None,
+                flapping: false,
                 continues: None,
                 continued_by: Some(IncidentId::derive(at, &identity, 1)),
                 joined: alerts.iter().map(|alert| alert.id).collect(),

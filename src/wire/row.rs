@@ -13,7 +13,7 @@ use super::{WireError, to_vec};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    Alert, AlertId, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -138,6 +138,11 @@ struct WireAlert<'a> {
     host: Cow<'a, Box<str>>,
     check: Cow<'a, Box<str>>,
     status: Status,
+    /// Rows from before there was flapping have neither this nor `flapping`.
+    #[serde(default, skip_serializing_if = "nothing")]
+    status_changes: Cow<'a, [Timestamp]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flapping: Option<WireFlaps>,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
@@ -150,6 +155,14 @@ struct WireAlert<'a> {
     acknowledged: bool,
     resolved: Option<(Timestamp, Resolution)>,
     why: Cow<'a, Why>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireFlaps {
+    since: Timestamp,
+    said: Status,
+    calm_at: Timestamp,
+    calm_due: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +183,9 @@ struct WireIncident<'a> {
     continued_by: Option<IncidentId>,
     acknowledged: Option<Cow<'a, Acknowledged>>,
     updated_at: Option<Timestamp>,
+    /// Rows from before there was flapping do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remind_at: Option<Timestamp>,
     updates: Cow<'a, [AlertId]>,
 }
 
@@ -201,6 +217,13 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
         host: Cow::Borrowed(&alert.host),
         check: Cow::Borrowed(&alert.check),
         status: alert.status,
+        status_changes: Cow::Borrowed(&alert.status_changes),
+        flapping: alert.flapping.map(|Flaps { since, said, calm_at, calm_due }| WireFlaps {
+            since,
+            said,
+            calm_at,
+            calm_due,
+        }),
         description: Cow::Borrowed(&alert.description),
         tags: Cow::Borrowed(&alert.tags),
         links: Cow::Borrowed(&alert.links),
@@ -237,6 +260,7 @@ pub fn encode_incident(incident: &Incident) -> Vec<u8> {
         continued_by: incident.continued_by,
         acknowledged: incident.acknowledged.as_ref().map(Cow::Borrowed),
         updated_at: incident.updated_at,
+        remind_at: incident.remind_at,
         updates: Cow::Borrowed(&incident.updates),
     };
     to_vec(&wire, 1_024)
@@ -295,6 +319,13 @@ impl From<WireAlert<'_>> for Alert {
             host: wire.host.into_owned(),
             check: wire.check.into_owned(),
             status: wire.status,
+            status_changes: wire.status_changes.into_owned(),
+            flapping: wire.flapping.map(|WireFlaps { since, said, calm_at, calm_due }| Flaps {
+                since,
+                said,
+                calm_at,
+                calm_due,
+            }),
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),
@@ -329,9 +360,14 @@ impl From<WireIncident<'_>> for Incident {
             continued_by: wire.continued_by,
             acknowledged: wire.acknowledged.map(Cow::into_owned),
             updated_at: wire.updated_at,
+            remind_at: wire.remind_at,
             updates: wire.updates.into_owned(),
         }
     }
+}
+
+fn nothing(times: &[Timestamp]) -> bool {
+    times.is_empty()
 }
 
 fn known<T: for<'a> Deserialize<'a>>(
@@ -343,5 +379,58 @@ fn known<T: for<'a> Deserialize<'a>>(
     match version(&wire) {
         VERSION => Ok(wire),
         other => Err(unknown(other.into(), VERSION, "a row")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALERT: &[u8] = include_bytes!("../../tests/fixtures/rows/alert.v1.json");
+    const INCIDENT: &[u8] = include_bytes!("../../tests/fixtures/rows/incident.v1.json");
+
+    fn alert(bytes: &[u8]) -> Alert {
+        match decode(b"a/x", bytes) {
+            Ok(CorrelateRow::Alert(alert)) => *alert,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn incident(bytes: &[u8]) -> Incident {
+        match decode(b"i/x", bytes) {
+            Ok(CorrelateRow::Incident(incident)) => *incident,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn rows_from_before_flapping_are_still_read() {
+        let old = alert(ALERT.trim_ascii());
+        assert_eq!((old.status, old.said(), old.events), (Status::Critical, Status::Critical, 3));
+        assert_eq!((old.status_changes.len(), old.flapping), (0, None));
+        assert_eq!(encode_alert(&old), ALERT.trim_ascii(), "what is not there is not written");
+        let old = incident(INCIDENT.trim_ascii());
+        assert_eq!((old.revision, old.remind_at), (2, None));
+        assert_eq!(encode_incident(&old), INCIDENT.trim_ascii());
+    }
+
+    #[test]
+    fn what_flaps_reads_back_as_it_was() {
+        let at = Timestamp::from_millis(1_763_913_600_000);
+        let old = alert(ALERT);
+        let counting = Alert { status_changes: vec![at, at], ..old.clone() };
+        assert_eq!(alert(&encode_alert(&counting)), counting);
+        let flaps = Flaps { since: at, said: Status::Ok, calm_at: at, calm_due: at };
+        let flapping = Alert { flapping: Some(flaps), ..old };
+        assert_eq!(alert(&encode_alert(&flapping)), flapping);
+        let reminded = Incident { remind_at: Some(at), ..incident(INCIDENT) };
+        assert_eq!(incident(&encode_incident(&reminded)), reminded);
+    }
+
+    #[test]
+    fn an_unknown_version_is_refused_by_name() {
+        let text = std::str::from_utf8(ALERT).expect("text").replacen("\"v\":1", "\"v\":9", 1);
+        let error = decode(b"a/x", text.as_bytes()).expect_err("version 9");
+        assert!(error.to_string().contains("version 9"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{unknown, unread};
 use super::{WireError, to_vec};
-use crate::model::settings::{CorrelateSettings, Pattern};
+use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
 use crate::model::{Matchers, Span};
 
 const VERSION: u8 = 1;
@@ -14,8 +14,21 @@ const VERSION: u8 = 1;
 struct WireSettings {
     v: u8,
     reopen_window: Span,
+    /// Left out where it is the default, so that a record is the same bytes as before there was
+    /// flapping, and older versions read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flapping: Option<WireFlapping>,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireFlapping {
+    changes: u32,
+    within: Span,
+    quiet_for: Span,
+    reminder: Span,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,9 +55,17 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         cross_source: pattern.cross_source,
         max_alerts: pattern.max_alerts,
     });
+    let FlappingSettings { changes, within, quiet_for, reminder } = settings.flapping;
+    let flapping = (settings.flapping != FlappingSettings::default()).then_some(WireFlapping {
+        changes,
+        within,
+        quiet_for,
+        reminder,
+    });
     let wire = WireSettings {
         v: VERSION,
         reopen_window: settings.reopen_window,
+        flapping,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
     };
@@ -75,9 +96,45 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             max_alerts: wire.max_alerts,
         })
     };
+    let flapping = |WireFlapping { changes, within, quiet_for, reminder }| FlappingSettings {
+        changes,
+        within,
+        quiet_for,
+        reminder,
+    };
     Ok(CorrelateSettings {
         reopen_window: wire.reopen_window,
+        flapping: wire.flapping.map_or_else(FlappingSettings::default, flapping),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_flapping_goes_by_its_default() {
+        let old = br#"{"v":1,"reopen_window":1800000,"ok_memory_max":200000,"patterns":[]}"#;
+        let settings = decode(old).expect("version 1");
+        assert_eq!(settings.flapping, FlappingSettings::default());
+        assert_eq!(encode(&settings), old, "the default is left out");
+    }
+
+    #[test]
+    fn flapping_reads_back_as_it_was() {
+        let second = Span::from_secs(1);
+        let flapping =
+            FlappingSettings { changes: 0, within: second, quiet_for: second, reminder: second };
+        let settings = CorrelateSettings {
+            reopen_window: second,
+            flapping,
+            ok_memory_max: 1,
+            patterns: Vec::new(),
+        };
+        assert_eq!(decode(&encode(&settings)), Ok(settings));
+        let unknown = br#"{"v":1,"reopen_window":1,"ok_memory_max":1,"patterns":[],"other":1}"#;
+        assert!(decode(unknown).is_err(), "half a rule");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::board::RowLoader;
 use crate::correlate::Correlate;
-use crate::model::{Change, CorrelateSettings, Span};
+use crate::model::{Change, CorrelateSettings, FlappingSettings, Span};
 use crate::stage::{RowError, Stage};
 
 /// Gathers rows of all partitions and makes incidents of them.
@@ -29,6 +29,7 @@ impl RowLoader for CorrelateRows {
         // Only what the rows say is asked for; the settings would matter to new records.
         let settings = CorrelateSettings {
             reopen_window: Span::ZERO,
+            flapping: FlappingSettings::default(),
             ok_memory_max: usize::MAX,
             patterns: Vec::new(),
         };

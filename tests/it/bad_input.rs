@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use muster::collect::decode::{Decoded, decode};
 use muster::collect::{self, Limits};
-use muster::model::{CorrelateSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update};
+use muster::model::{
+    CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
+};
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire::{change, ledger, row, settings, update};
@@ -41,6 +43,7 @@ fn pipeline(way: Way) -> Pipeline {
     };
     let correlate = CorrelateSettings {
         reopen_window: Span::from_secs(1_800),
+        flapping: FlappingSettings::default(),
         ok_memory_max: 100,
         patterns: vec![pattern],
     };
@@ -585,8 +588,12 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
         expire_after: Span::from_secs(3_600),
     };
     let settings = collect::Settings { sources: vec![source], cache_max: 10, limits };
-    let correlate =
-        CorrelateSettings { reopen_window: Span::ZERO, ok_memory_max: 1, patterns: Vec::new() };
+    let correlate = CorrelateSettings {
+        reopen_window: Span::ZERO,
+        flapping: FlappingSettings::default(),
+        ok_memory_max: 1,
+        patterns: Vec::new(),
+    };
     let mut pipeline = Pipeline::new(settings, correlate, Way::SentOn);
     let sent = json!({
         "source": "n", "host": "h", "status": "critical", "az": ["a", "b"],
@@ -852,7 +859,9 @@ const FORMATS: [(&str, Rewrite); 9] = [
         said(update::decode_touch(bytes)).map(|read| update::encode_touch(&read))
     }),
     ("settings.v1.json", |bytes| said(settings::decode(bytes)).map(|read| settings::encode(&read))),
-    ("change.v1.json", |bytes| said(change::decode(bytes)).map(|read| change::encode(&read))),
+    ("change.v1.flapping.json", |bytes| {
+        said(change::decode(bytes)).map(|read| change::encode(&read))
+    }),
     ("ledger.v1.json", |bytes| said(ledger::decode(bytes)).map(|read| ledger::encode(&read))),
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),

@@ -278,6 +278,38 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("collect: {cache_max: -1}", "collect.cache_max", "-1", "is not a whole number"),
     ("collect: {limits: {depth: 1000}}", "collect.limits.depth", "1000", "is more than 120"),
     ("correlate: {reopen_window: 31d}", "correlate.reopen_window", "31d", "is more than 30d"),
+    ("correlate: {flapping: off}", "correlate.flapping", "off", "is not a table"),
+    (
+        "correlate: {flapping: {changes: 101}}",
+        "correlate.flapping.changes",
+        "101",
+        "is more than 100",
+    ),
+    (
+        "correlate: {flapping: {changes: -1}}",
+        "correlate.flapping.changes",
+        "-1",
+        "is not a whole number",
+    ),
+    ("correlate: {flapping: {within: 0s}}", "correlate.flapping.within", "0s", "is less than 1s"),
+    (
+        "correlate: {flapping: {quiet_for: 8d}}",
+        "correlate.flapping.quiet_for",
+        "8d",
+        "is more than 7d",
+    ),
+    (
+        "correlate: {flapping: {reminder: 30s}}",
+        "correlate.flapping.reminder",
+        "30s",
+        "is less than 1m",
+    ),
+    (
+        "correlate: {flapping: {quiet_four: 1h}}",
+        "correlate.flapping.quiet_four",
+        "",
+        "did you mean `quiet_for`?",
+    ),
     ("correlate: {patterns: [{by: [host]}]}", "correlate.patterns[0].name", "", "is missing"),
     (
         "correlate: {patterns: [{name: a}]}",

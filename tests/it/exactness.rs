@@ -97,8 +97,9 @@ pub(crate) fn whole(journal: &Arc<dyn Journal>, topic: Topic) -> Vec<OwnedRecord
 type FiringAlerts = BTreeMap<Identity, (Status, Tags)>;
 
 fn firing(stage: &Correlate) -> FiringAlerts {
-    let firing = stage.alerts().filter(|alert| alert.is_firing());
-    firing.map(|alert| (alert.identity.clone(), (alert.status, alert.tags.clone()))).collect()
+    // Which alerts flap, and fire though they said `ok`, depends on which events were late.
+    let firing = stage.alerts().filter(|alert| alert.is_firing() && alert.said() > Status::Ok);
+    firing.map(|alert| (alert.identity.clone(), (alert.said(), alert.tags.clone()))).collect()
 }
 
 /// Alerts by incident, from changes in any order.
@@ -221,8 +222,13 @@ fn told(changes: &[&OwnedRecord], receiver: &Receiver) {
     for record in changes {
         let change =
             wire::change::decode(record.value.as_deref().expect("bytes")).expect("a change");
-        let told =
-            [ChangeKind::Opened, ChangeKind::Worsened, ChangeKind::Reopened, ChangeKind::Resolved];
+        let told = [
+            ChangeKind::Opened,
+            ChangeKind::Worsened,
+            ChangeKind::Reopened,
+            ChangeKind::Flapping,
+            ChangeKind::Resolved,
+        ];
         if change.kinds.iter().any(|kind| told.contains(kind)) {
             last.insert(change.id.to_string(), change.revision);
         }

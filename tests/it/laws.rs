@@ -10,8 +10,8 @@ use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
 use muster::model::update::refresh_every;
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Identity, IncidentId, Matchers, Member,
-    Pattern, Span, Status, Tags, Timestamp,
+    Alert, AlertId, Change, ChangeKind, CorrelateSettings, FlappingSettings, Identity, IncidentId,
+    Matchers, Member, Pattern, Span, Status, Tags, Timestamp,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -93,7 +93,7 @@ fn anything() -> impl Strategy<Value = Vec<Step>> {
     let what = prop_oneof![
         20 => sketch(IDENTITIES, true).prop_map(What::Event),
         1 => Just(What::Tick),
-        1 => (0..3_usize).prop_map(What::Settings),
+        1 => (0..BOOKS).prop_map(What::Settings),
     ];
     let step = (wait, late, what, fault()).prop_map(|(wait, late, what, fault)| Step {
         wait,
@@ -116,6 +116,11 @@ fn in_order(identities: u8, expires: bool) -> impl Strategy<Value = Vec<Step>> {
         fault,
     });
     prop::collection::vec(step, 1..40).prop_map(ordered)
+}
+
+/// The same of many identities, or of two that have a history.
+fn many_or_few() -> impl Strategy<Value = Vec<Step>> {
+    prop_oneof![in_order(IDENTITIES, false), in_order(2, false)]
 }
 
 /// Makes the events of each identity newer and newer by rule 1. At one time only a worse status is
@@ -151,11 +156,15 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
     }
 }
 
-/// Three rule books: narrow ones with a gap and little room, others with little memory, none.
+/// How many rule books there are.
+const BOOKS: usize = 4;
+
+/// Rule books: narrow ones with a gap and little room, others with little memory, none; and the
+/// first again where alerts flap easily, soon calm down and are soon told again.
 fn rules(nth: usize) -> CorrelateSettings {
     let gap = Some(Span::from_secs(300));
     let (reopen_minutes, ok_memory_max, patterns) = match nth {
-        0 => (
+        0 | 3 => (
             30,
             1_000,
             vec![
@@ -172,7 +181,20 @@ fn rules(nth: usize) -> CorrelateSettings {
         _ => (30, 1_000, Vec::new()),
     };
     let reopen_window = Span::from_secs(reopen_minutes * 60);
-    CorrelateSettings { reopen_window, ok_memory_max, patterns }
+    let minutes = |minutes: i64| Span::from_secs(minutes * 60);
+    let easily = FlappingSettings {
+        changes: 1,
+        within: minutes(10),
+        quiet_for: minutes(2),
+        reminder: minutes(15),
+    };
+    let flapping = if nth == 3 { easily } else { FlappingSettings::default() };
+    CorrelateSettings { reopen_window, flapping, ok_memory_max, patterns }
+}
+
+/// The first rule book, and the one where alerts flap easily.
+fn book() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(3)]
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
@@ -292,8 +314,8 @@ fn decoded(changes: &[Vec<u8>]) -> Vec<Change> {
     changes.iter().map(|bytes| wire::change::decode(bytes).expect("a change")).collect()
 }
 
-fn run(steps: &[Step], collect: collect::Settings, way: Way) -> Run {
-    let mut run = Run::new(collect, rules(0), way);
+fn run(steps: &[Step], collect: collect::Settings, nth: usize, way: Way) -> Run {
+    let mut run = Run::new(collect, rules(nth), way);
     steps.iter().for_each(|step| run.step(step));
     run
 }
@@ -344,8 +366,8 @@ fn batches(steps: &[Step]) -> Vec<Vec<Step>> {
 }
 
 /// Runs with restarts of collect and failed forwards.
-fn faulty(steps: &[Step], collect: collect::Settings, way: Way) -> Run {
-    through(Run::new(collect, rules(0), way), steps)
+fn faulty(steps: &[Step], collect: collect::Settings, nth: usize, way: Way) -> Run {
+    through(Run::new(collect, rules(nth), way), steps)
 }
 
 /// Takes a run through steps and their faults.
@@ -387,36 +409,40 @@ proptest! {
 
     #[test]
     fn a_lost_cache_changes_no_incident(
-        steps in in_order(IDENTITIES, false),
+        steps in many_or_few(),
         sent_on in any::<bool>(),
+        nth in book(),
     ) {
         let way = if sent_on { Way::SentOn } else { Way::Straight };
-        let calm = run(&steps, sources(LONG, LONG, 1_000), Way::Straight);
-        same_incidents(calm, faulty(&steps, sources(LONG, LONG, 1_000), way))?;
+        let calm = run(&steps, sources(LONG, LONG, 1_000), nth, Way::Straight);
+        same_incidents(calm, faulty(&steps, sources(LONG, LONG, 1_000), nth, way))?;
     }
 
     #[test]
     fn a_small_cache_changes_no_incident(
-        steps in in_order(IDENTITIES, false),
+        steps in many_or_few(),
         cache_max in 1..5_usize,
         losses in any::<bool>(),
+        nth in book(),
     ) {
         let small = sources(LONG, LONG, cache_max);
         let other = if losses {
-            faulty(&steps, small, Way::Straight)
+            faulty(&steps, small, nth, Way::Straight)
         } else {
-            run(&steps, small, Way::SentOn)
+            run(&steps, small, nth, Way::SentOn)
         };
-        same_incidents(run(&steps, sources(LONG, LONG, 1_000), Way::Straight), other)?;
+        let calm = run(&steps, sources(LONG, LONG, 1_000), nth, Way::Straight);
+        same_incidents(calm, other)?;
     }
 
     #[test]
     fn an_evicted_identity_is_told_first(
-        steps in in_order(IDENTITIES, false),
+        steps in many_or_few(),
         cache_max in 1..5_usize,
+        nth in book(),
     ) {
         // Not even last-seen times are lost, once strangers have taken every place.
-        let mut small = run(&steps, sources(LONG, LONG, cache_max), Way::Straight);
+        let mut small = run(&steps, sources(LONG, LONG, cache_max), nth, Way::Straight);
         for stranger in 0..12 {
             let ok = Sketch { who: 0, status: 0, second: small.now, tags: 0, text: 0, expires: 0 };
             let mut event = ok.json();
@@ -427,15 +453,15 @@ proptest! {
         small.conserved()?;
         let always: Vec<Step> =
             steps.iter().map(|step| Step { fault: Fault::Cut, ..*step }).collect();
-        let told = faulty(&always, sources(LONG, LONG, 1_000), Way::Straight);
+        let told = faulty(&always, sources(LONG, LONG, 1_000), nth, Way::Straight);
         prop_assert_eq!(last_seen(&small), last_seen(&told));
     }
 
     #[test]
-    fn both_ways_agree(steps in anything()) {
+    fn both_ways_agree(steps in anything(), nth in book()) {
         let (straight, sent_on) = (
-            run(&steps, short_lived(), Way::Straight),
-            run(&steps, short_lived(), Way::SentOn),
+            run(&steps, short_lived(), nth, Way::Straight),
+            run(&steps, short_lived(), nth, Way::SentOn),
         );
         straight.conserved()?;
         sent_on.conserved()?;
@@ -448,10 +474,13 @@ proptest! {
         steps in in_order(3, true),
         small in any::<bool>(),
     ) {
-        // Without patterns, so that an alert that is over a little sooner moves nobody else.
+        // Without patterns, so that an alert that is over a little sooner moves nobody else; without
+        // flapping, since one that is over ends that too, and one that is not yet goes on to flap.
+        let flapping = FlappingSettings { changes: 0, ..FlappingSettings::default() };
+        let rules = || CorrelateSettings { flapping, ..rules(2) };
         let collect = |cache_max| sources(Span::from_secs(300), Span::from_secs(900), cache_max);
-        let calm = Run::new(collect(1_000), rules(2), Way::Straight);
-        let other = Run::new(collect(if small { 2 } else { 1_000 }), rules(2), Way::Straight);
+        let calm = Run::new(collect(1_000), rules(), Way::Straight);
+        let other = Run::new(collect(if small { 2 } else { 1_000 }), rules(), Way::Straight);
         let calm_steps: Vec<Step> =
             steps.iter().map(|step| Step { fault: Fault::None, ..*step }).collect();
         let calm = firing_times(&through(calm, &calm_steps))?;
@@ -472,12 +501,10 @@ proptest! {
     }
 }
 
-/// The time of the newest event of each identity that has an alert that fires. What is resolved is
-/// kept for longer where an `ok` is forwarded once more.
+/// The time of the newest event of each identity that has a problem. What is resolved is kept for
+/// longer where an `ok` is forwarded once more, and what flaps and said `ok` was seen later then.
 fn last_seen(run: &Run) -> BTreeMap<Identity, Timestamp> {
-    let alerts = run.pipeline.correlate().alerts();
-    let last = alerts.filter(|alert| alert.is_firing());
-    last.map(|alert| (alert.identity.clone(), alert.newest)).collect()
+    problems(run).map(|alert| (alert.identity.clone(), alert.newest)).collect()
 }
 
 type Place = (Box<str>, Box<str>, Box<str>);
@@ -522,25 +549,34 @@ fn without(times: &Times, others: &Times) -> Times {
 
 // Any arrival order.
 
-/// What fires of an identity: status, host, check, tags.
+// Which statuses changed from one newest event to the next depends on what arrived before it was
+// late, and so does which alerts flap, how bad they look and which incidents are open. What an
+// identity said last, and with what content, does not.
+
+/// What the problem of an identity is: what it said, host, check, tags.
 type Firing = BTreeMap<Identity, (Status, Box<str>, Box<str>, Tags)>;
 
 fn firing(run: &Run) -> Firing {
-    let firing = run.pipeline.correlate().alerts().filter(|alert| alert.is_firing());
-    firing
+    problems(run)
         .map(|alert| {
-            let Alert { identity, status, host, check, tags, .. } = alert.clone();
-            (identity, (status, host, check, tags))
+            let said = alert.said();
+            let Alert { identity, host, check, tags, .. } = alert.clone();
+            (identity, (said, host, check, tags))
         })
         .collect()
 }
 
+/// Alerts that fire, but for those that only flap and said `ok`.
+fn problems(run: &Run) -> impl Iterator<Item = &Alert> {
+    let firing = run.pipeline.correlate().alerts().filter(|alert| alert.is_firing());
+    firing.filter(|alert| alert.said() > Status::Ok)
+}
+
 /// What is volatile besides: text and links.
 fn texts(run: &Run) -> BTreeSet<(Identity, Box<str>, usize)> {
-    let firing = run.pipeline.correlate().alerts().filter(|alert| alert.is_firing());
     let text =
         |alert: &Alert| (alert.identity.clone(), alert.description.clone(), alert.links.len());
-    firing.map(text).collect()
+    problems(run).map(text).collect()
 }
 
 /// Which statuses rule 1 says fire, by host and check of the sketch.
@@ -598,7 +634,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_arrival_order_gives_the_same_alerts(sketches in crowd(), nth in 0..3_usize) {
+    fn any_arrival_order_gives_the_same_alerts(sketches in crowd(), nth in 0..BOOKS) {
         let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
         let [mut one, mut two] = [later(book.clone()), later(book)];
         // Collect knows nothing, so that correlate gets every event.
@@ -621,7 +657,7 @@ proptest! {
     #[test]
     fn any_arrival_order_gives_the_same_alerts_through_collect(
         sketches in crowd(),
-        nth in 0..3_usize,
+        nth in 0..BOOKS,
     ) {
         let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
         let [mut direct, mut one] = [later(book.clone()), later(book.clone())];
@@ -638,7 +674,7 @@ proptest! {
     #[test]
     fn a_late_event_that_meets_a_lost_cache_is_put_right(
         sketches in crowd(),
-        nth in 0..3_usize,
+        nth in 0..BOOKS,
         all_over in any::<bool>(),
     ) {
         let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
@@ -694,8 +730,8 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn restored_rows_are_the_state(steps in anything(), ticks in ticks()) {
-        let new = || Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+    fn restored_rows_are_the_state(steps in anything(), ticks in ticks(), nth in book()) {
+        let new = || Run::new(short_lived(), rules(nth), Way::Straight).ticking(ticks);
         let (mut calm, mut restarted) = (new(), new());
         steps.iter().for_each(|step| calm.step(step));
         for step in &steps {
@@ -725,8 +761,9 @@ proptest! {
         steps in anything(),
         ticks in ticks(),
         commits in any::<u64>(),
+        nth in book(),
     ) {
-        let mut first = Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+        let mut first = Run::new(short_lived(), rules(nth), Way::Straight).ticking(ticks);
         steps.iter().for_each(|step| first.step(step));
         first.pipeline.commit();
         let mut again = Correlate::new(&rules(2));
@@ -764,8 +801,8 @@ proptest! {
     }
 
     #[test]
-    fn changes_tell_what_is(steps in anything(), ticks in ticks()) {
-        let mut run = Run::new(short_lived(), rules(0), Way::Straight).ticking(ticks);
+    fn changes_tell_what_is(steps in anything(), ticks in ticks(), nth in book()) {
+        let mut run = Run::new(short_lived(), rules(nth), Way::Straight).ticking(ticks);
         steps.iter().for_each(|step| run.step(step));
         run.settle();
         run.conserved()?;
@@ -801,6 +838,12 @@ impl Reader {
         prop_assert_eq!(is(ChangeKind::Resolved), was_open && !change.is_open(), "{:?}", change);
         let reopened = before.is_some() && !was_open && change.is_open();
         prop_assert_eq!(is(ChangeKind::Reopened), reopened, "{:?}", change);
+        let flapped = before.is_some_and(|last| last.flapping);
+        let begins = change.flapping && !flapped;
+        prop_assert!(is(ChangeKind::Flapping) || !begins, "{:?}", change);
+        prop_assert!(change.flapping || !is(ChangeKind::Flapping), "{:?}", change);
+        prop_assert_eq!(is(ChangeKind::Calmed), flapped && !change.flapping, "{:?}", change);
+        prop_assert!(change.is_open() || !change.flapping, "{:?}", change);
         prop_assert!(!change.kinds.is_empty(), "{:?}", change);
         let joined = self.joined.entry(change.id).or_default();
         for id in &change.joined {
@@ -835,10 +878,12 @@ impl Reader {
     fn knows(&self, run: &Run) -> TestCaseResult {
         for alert in run.pipeline.correlate().alerts() {
             let told = self.members.get(&alert.id).expect("every alert was told as it joined");
+            let flapped = told.flapping;
             let told = (told.status, told.firing, &told.host, &told.check, &told.tags);
             let is = (alert.status, alert.is_firing(), &alert.host, &alert.check, &alert.tags);
             if alert.is_firing() {
                 prop_assert_eq!(told, is);
+                prop_assert_eq!(flapped, alert.is_flapping());
             } else {
                 prop_assert_eq!(told.1, is.1, "{:?}", alert);
             }

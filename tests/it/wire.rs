@@ -14,9 +14,9 @@ use muster::model::event::{Links, Report};
 use muster::model::incident::Acknowledged;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Counts, Event, Identity, Incident,
-    IncidentId, Matchers, Member, Pair, Pattern, Resolution, Span, Status, TagValue, Tags,
-    Timestamp, Update, Why,
+    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Counts, Event, FlappingSettings, Flaps,
+    Identity, Incident, IncidentId, Matchers, Member, Pair, Pattern, Resolution, Span, Status,
+    TagValue, Tags, Timestamp, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -176,6 +176,8 @@ fn an_alert() -> Alert {
         host: "web-1".into(),
         check: "disk /".into(),
         status: Status::Unknown,
+        status_changes: Vec::new(),
+        flapping: None,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -208,6 +210,7 @@ fn an_incident() -> Incident {
         continued_by: Some(incident_id('b')),
         acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(5) }),
         updated_at: Some(later(6)),
+        remind_at: None,
         updates: vec![alert_id()],
     }
 }
@@ -220,6 +223,7 @@ fn a_change() -> Change {
         check: "disk /".into(),
         status: Status::Info,
         firing: false,
+        flapping: false,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -240,7 +244,17 @@ fn a_change() -> Change {
     Change {
         id: incident_id('c'),
         revision: 7,
-        kinds: ChangeKind::ALL.to_vec(),
+        kinds: vec![
+            ChangeKind::Opened,
+            ChangeKind::Reopened,
+            ChangeKind::Grew,
+            ChangeKind::Worsened,
+            ChangeKind::Eased,
+            ChangeKind::Updated,
+            ChangeKind::Acknowledged,
+            ChangeKind::Continued,
+            ChangeKind::Resolved,
+        ],
         at: later(456),
         shard: "main".into(),
         status: Status::Critical,
@@ -256,11 +270,19 @@ fn a_change() -> Change {
         sources: vec!["nagios".into()],
         tags: tags(),
         acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4) }),
+        flapping: false,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
         joined: vec![alert_id()],
         alerts: vec![member, plain],
     }
+}
+
+/// What came with flapping.
+fn a_flapping_change() -> Change {
+    let mut change = Change { kinds: ChangeKind::ALL.to_vec(), flapping: true, ..a_change() };
+    change.alerts[1].flapping = true;
+    change
 }
 
 fn an_update() -> Update {
@@ -283,6 +305,7 @@ fn a_settings() -> CorrelateSettings {
     let matchers = |texts: &[&str]| Matchers::parse(texts.iter().copied()).expect("matchers");
     CorrelateSettings {
         reopen_window: Span::from_secs(1_800),
+        flapping: FlappingSettings::default(),
         ok_memory_max: 200_000,
         patterns: vec![
             Pattern {
@@ -350,7 +373,9 @@ fn records_of_version_1_are_what_they_were() {
     holds("update.v1.json", &an_update(), update::encode, update::decode);
     holds("touch.v1.json", &a_touch(), update::encode_touch, update::decode_touch);
     holds("settings.v1.json", &a_settings(), settings::encode, settings::decode);
-    holds("change.v1.json", &a_change(), change::encode, change::decode);
+    let before = change::decode(&fixture("change.v1.json")).expect("a change");
+    assert_eq!(before, a_change(), "from before there was flapping");
+    holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
     holds(
         "event.v1.json",
         &(an_event(), later(456)),
@@ -565,17 +590,33 @@ pub(crate) fn any_seen() -> impl Strategy<Value = Seen> {
         .prop_map(|(repeats, newest)| Seen { repeats, newest })
 }
 
+fn any_flaps() -> impl Strategy<Value = Flaps> {
+    (any_time(), any_status(), any_time(), any_time())
+        .prop_map(|(since, said, calm_at, calm_due)| Flaps { since, said, calm_at, calm_due })
+}
+
+fn any_flapping() -> impl Strategy<Value = FlappingSettings> {
+    (any::<u32>(), any_span(), any_span(), any_span()).prop_map(
+        |(changes, within, quiet_for, reminder)| FlappingSettings {
+            changes,
+            within,
+            quiet_for,
+            reminder,
+        },
+    )
+}
+
 pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
     (
         (any_alert_id(), any_identity(), any_incident_id(), any_status(), any::<bool>()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
         (any_time(), any_time(), any_time(), any_time(), any_time()),
-        (any::<u64>(), any_end(), any_why()),
+        (any::<u64>(), any_end(), any_why(), some(any_time(), 5), maybe(any_flaps())),
     )
         .prop_map(|((id, identity, incident, status, acknowledged), texts, times, rest)| {
             let (shard, host, check, description, tags, links) = texts;
             let (started_at, changed_at, newest, alive_until, appended_at) = times;
-            let (events, resolved, why) = rest;
+            let (events, resolved, why, status_changes, flapping) = rest;
             Alert {
                 id,
                 identity,
@@ -584,6 +625,8 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
                 host,
                 check,
                 status,
+                status_changes,
+                flapping,
                 description,
                 tags,
                 links,
@@ -605,12 +648,12 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
         (any_incident_id(), any::<u64>(), any_text(), any_status()),
         (any_time(), any_time(), any_time(), any_time(), any_end()),
         (some(any_pair(), 3), any_tags(), maybe(any_incident_id()), maybe(any_incident_id())),
-        (any_acknowledged(), maybe(any_time()), some(any_alert_id(), 3)),
+        (any_acknowledged(), maybe(any_time()), maybe(any_time()), some(any_alert_id(), 3)),
     )
         .prop_map(|((id, revision, shard, severity), times, shared, rest)| {
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
-            let (acknowledged, updated_at, updates) = rest;
+            let (acknowledged, updated_at, remind_at, updates) = rest;
             Incident {
                 id,
                 revision,
@@ -627,6 +670,7 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 continued_by,
                 acknowledged,
                 updated_at,
+                remind_at,
                 updates,
             }
         })
@@ -634,10 +678,10 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
 
 fn any_member() -> impl Strategy<Value = Member> {
     (
-        (any_alert_id(), any_status(), any::<bool>(), any_time(), any_time(), any_why()),
+        (any_alert_id(), any_status(), any::<(bool, bool)>(), any_time(), any_time(), any_why()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
     )
-        .prop_map(|((id, status, firing, started_at, changed_at, why), texts)| {
+        .prop_map(|((id, status, (firing, flapping), started_at, changed_at, why), texts)| {
             let (source, host, check, description, tags, links) = texts;
             Member {
                 id,
@@ -646,6 +690,7 @@ fn any_member() -> impl Strategy<Value = Member> {
                 check,
                 status,
                 firing,
+                flapping,
                 description,
                 tags,
                 links,
@@ -666,7 +711,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (any_incident_id(), any::<u64>(), some(any_of(&ChangeKind::ALL), 4), any_text(), counts),
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
-        (maybe(any_incident_id()), maybe(any_incident_id())),
+        (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
         (some(any_alert_id(), 2), some(any_member(), 2)),
     )
         .prop_map(|((id, revision, kinds, shard, counts), state, shared, chain, of)| {
@@ -691,6 +736,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                 sources,
                 tags,
                 acknowledged,
+                flapping: chain.2,
                 continues: chain.0,
                 continued_by: chain.1,
                 joined: of.0,
@@ -717,9 +763,10 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
             .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts))| {
                 Pattern { name, matchers, by, window, gap, cross_source, max_alerts }
             });
-    (any_span(), any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, ok_memory_max, patterns)| CorrelateSettings {
+    (any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
+        |(reopen_window, flapping, ok_memory_max, patterns)| CorrelateSettings {
             reopen_window,
+            flapping,
             ok_memory_max,
             patterns,
         },

@@ -154,6 +154,7 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("shard", change.shard.to_string()),
         ("tags", show_tags(&change.tags)),
         ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("flapping", yes_or_no(change.flapping)),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
@@ -186,7 +187,9 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("started", show_time(alert.started_at)),
         ("changed", show_time(alert.changed_at)),
         ("tags", show_tags(&alert.tags)),
-        ("acknowledged", if alert.acknowledged { "yes" } else { "no" }.to_owned()),
+        ("acknowledged", yes_or_no(alert.acknowledged)),
+        ("flapping", yes_or_no(alert.is_flapping())),
+        ("said", alert.said().to_string()),
     ]);
     named.extend(why(&alert.why, names));
     if counts {
@@ -223,6 +226,10 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
         ("refused", refused),
         ("more", why.more.to_string()),
     ]
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
 }
 
 fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
