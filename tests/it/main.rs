@@ -15,5 +15,6 @@ mod real_input;
 mod replay;
 mod scenarios;
 mod shutdown;
+mod stages_apart;
 mod tidy;
 mod wire;
