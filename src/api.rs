@@ -70,9 +70,9 @@ pub struct Parts {
     pub health: Health,
     /// What is scraped.
     pub metrics: Metrics,
-    /// Where incidents are found.
-    pub board: Arc<Board>,
-    /// Where events go; none where this instance collects nothing.
+    /// Where incidents are found; none where this instance runs without the stage `api`.
+    pub board: Option<Arc<Board>>,
+    /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
     pub stop: Shutdown,

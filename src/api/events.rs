@@ -38,7 +38,7 @@ pub(super) async fn take(State(parts): State<Arc<Parts>>, request: Request) -> R
 async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     let arrival = parts.clock.now();
     let Some(intake) = &parts.intake else {
-        let message = "this instance takes no events; send them to one that runs `collect`";
+        let message = "this instance takes no events; send them to one that runs the stage `api`";
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_intake", message).close());
     };
     let announced = request.headers().get(CONTENT_LENGTH);

@@ -31,10 +31,9 @@ pub(super) async fn list(
     let UrlQuery(pairs) =
         pairs.map_err(|error| Failure::bad_request("bad_query", error.body_text()))?;
     let query = read(&pairs)?;
-    loaded(&parts.board)?;
+    let board = loaded(&parts)?;
     // Before reading, so that the age is never understated.
-    let as_of = parts.board.as_of();
-    let board = Arc::clone(&parts.board);
+    let as_of = board.as_of();
     // A regular expression held against every incident takes milliseconds: not on a thread that
     // other requests wait for.
     let answer = tokio::task::spawn_blocking(move || {
@@ -55,9 +54,9 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, Failure> {
     let Path(text) = path.map_err(|error| Failure::bad_request("bad_id", error.body_text()))?;
     let id = incident_id(&text)?;
-    loaded(&parts.board)?;
-    let as_of = parts.board.as_of();
-    let Some(shown) = parts.board.get(id) else {
+    let board = loaded(&parts)?;
+    let as_of = board.as_of();
+    let Some(shown) = board.get(id) else {
         let message = format!("no incident {id} is open or was resolved lately");
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_such_incident", message));
     };
@@ -110,9 +109,13 @@ fn incident_id(text: &str) -> Result<IncidentId, Failure> {
     IncidentId::parse(text).map_err(|error| Failure::bad_request("bad_id", error.to_string()))
 }
 
-fn loaded(board: &Board) -> Result<(), Failure> {
+fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
+    let Some(board) = &parts.board else {
+        let message = "this instance runs without the stage `api`; ask one that has it";
+        return Err(Failure::new(StatusCode::NOT_FOUND, "no_board", message));
+    };
     if board.is_loaded() {
-        return Ok(());
+        return Ok(Arc::clone(board));
     }
     let message = "the open incidents are still being loaded; /health/ready says how it goes";
     Err(Failure::unavailable("board_not_loaded", message))

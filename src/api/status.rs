@@ -14,9 +14,9 @@ use super::failure::Failure;
 
 /// Answers `GET /metrics` in Prometheus' text format.
 pub(super) async fn metrics(State(parts): State<Arc<Parts>>) -> Response {
-    if parts.board.is_loaded() {
+    if let Some(board) = parts.board.as_ref().filter(|board| board.is_loaded()) {
         // Taken at the scrape, so that it grows while nobody follows.
-        let age = parts.clock.now().since(parts.board.as_of());
+        let age = parts.clock.now().since(board.as_of());
         parts.metrics.board_age_seconds.set(age.to_std().as_secs_f64());
     }
     match parts.metrics.render() {

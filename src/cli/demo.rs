@@ -73,7 +73,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         stop: stop.clone(),
     };
     let running = run::start(parts, &ALL, &runtime)?;
-    let address = running.address.ok_or_else(|| Failure::other("HTTP does not run"))?;
+    let address = running.address;
     let base = format!("http://{address}");
     introduce(&base);
     let follower = journal.follow(Topic::Incidents, From::Beginning).map_err(Failure::other)?;

@@ -76,7 +76,7 @@ pub(super) fn run(config: &Config, stages: &[StageName]) -> Result<ExitCode, Fai
     let running = start(parts, stages, &runtime)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %running.address.map_or_else(String::new, |address| address.to_string()),
+        listen = %running.address,
         "running"
     );
     runtime.block_on(stop.wait());
@@ -99,8 +99,8 @@ pub struct Parts {
 
 /// A process that runs.
 pub struct Running {
-    /// Where HTTP listens, where it does.
-    pub address: Option<SocketAddr>,
+    /// Where HTTP listens.
+    pub address: SocketAddr,
     /// Instruments.
     pub metrics: Metrics,
     /// How its parts are.
@@ -193,12 +193,13 @@ struct Starting<'r> {
 }
 
 impl Starting<'_> {
-    fn all(&self, stages: &[StageName], order: &mut Order) -> Result<Option<SocketAddr>, Failure> {
+    fn all(&self, stages: &[StageName], order: &mut Order) -> Result<SocketAddr, Failure> {
         let has = |stage| stages.contains(&stage);
         let intakes = has(StageName::Api);
         // Stopped in this order, so that what was taken in goes all the way; started from the end,
         // so that nothing is handed to somebody who is not there yet.
-        let api = has(StageName::Api).then(|| order.part("api"));
+        // Every instance is scraped and asked for its health, whatever its stages.
+        let api = order.part("api");
         let board = has(StageName::Api).then(|| order.part("board"));
         let mut collecting = Vec::new();
         let plan = self.collectors(has(StageName::Collect), intakes)?;
@@ -216,11 +217,8 @@ impl Starting<'_> {
         for (worker, handles) in plan.workers.into_iter().zip(collecting) {
             self.collect(worker, handles)?;
         }
-        let shown = Arc::new(Board::new(board::Settings::default(), self.metrics.clone()));
-        if let Some(handles) = board {
-            self.board(Arc::clone(&shown), handles)?;
-        }
-        api.map(|handles| self.api(shown, plan.intake, handles)).transpose()
+        let shown = board.map(|handles| self.board(handles)).transpose()?;
+        self.api(shown, plan.intake, api)
     }
 
     fn notify(&self, (stop, busy): Handles) -> Result<(), Failure> {
@@ -285,22 +283,24 @@ impl Starting<'_> {
         self.thread(name, busy, move || worker.run())
     }
 
-    fn board(&self, board: Arc<Board>, (stop, busy): Handles) -> Result<(), Failure> {
+    fn board(&self, (stop, busy): Handles) -> Result<Arc<Board>, Failure> {
+        let board = Arc::new(Board::new(board::Settings::default(), self.metrics.clone()));
         let follow = Follow {
             journal: Arc::clone(&self.parts.journal),
-            board,
+            board: Arc::clone(&board),
             rows: Box::new(CorrelateRows::default()),
             clock: Arc::clone(&self.parts.clock),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             stop,
         };
-        self.thread("board", busy, move || follow.run())
+        self.thread("board", busy, move || follow.run())?;
+        Ok(board)
     }
 
     fn api(
         &self,
-        board: Arc<Board>,
+        board: Option<Arc<Board>>,
         intake: Option<Intake>,
         (stop, busy): Handles,
     ) -> Result<SocketAddr, Failure> {

@@ -137,7 +137,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         clock: clock.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
-        board: Arc::clone(&board),
+        board: Some(Arc::clone(&board)),
         intake: Some(intake),
         stop: stop.clone(),
     };

@@ -1,6 +1,6 @@
 //! Each stage in a process of its own, on Kafka: together they do what one process does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster::config::{self, JournalSettings};
 use muster::kafka;
@@ -8,7 +8,7 @@ use muster::kafka::bulk::{Publisher, create_topic};
 use muster::wire;
 use serde_json::{Value, json};
 
-use crate::process::{Muster, Receiver, free_port, wait_until};
+use crate::process::{Muster, Receiver, free_port, metrics, wait_until};
 
 fn event(host: &str, status: &str) -> String {
     json!({"source": "estate", "host": host, "check": "ping", "status": status,
@@ -21,7 +21,9 @@ fn one_process_a_stage_does_what_one_process_does() {
     let directory = tempfile::tempdir().expect("a directory");
     let brokers = muster::testing::broker::shared().expect("a broker");
     let receiver = Receiver::start();
-    let port = free_port();
+    let ports = ["correlate", "notify", "collect", "api"].map(|stage| (stage, free_port()));
+    let ports = BTreeMap::from(ports);
+    let port = ports["api"];
     let prefix = format!("apart-{port}");
     let source = format!("{prefix}-source");
     create_topic(&brokers, &source, 2, &[]).expect("the source topic is made");
@@ -38,8 +40,8 @@ fn one_process_a_stage_does_what_one_process_does() {
              correlate:\n  patterns:\n    - {{name: cluster, by: [cluster], window: 1h}}\n\
              notify:\n  receivers:\n    - {{name: oncall, webhook: {{url: \"{}\"}}}}\n  \
              route: {{receiver: oncall, group_wait: 0s}}\n\
-             api: {{listen: \"127.0.0.1:{port}\"}}\n",
-            receiver.url
+             api: {{listen: \"127.0.0.1:{}\"}}\n",
+            receiver.url, ports[stage],
         );
         std::fs::write(&path, text).expect("the config is written");
         path
@@ -93,6 +95,21 @@ fn one_process_a_stage_does_what_one_process_does() {
     });
     let told: BTreeSet<String> = told().into_iter().map(|told| told.incident).collect();
     assert_eq!(told, BTreeSet::from([id]), "of one incident");
+    // Each is scraped and asked for its health.
+    for (stage, series) in [
+        ("correlate", "muster_incident_changes_total"),
+        ("notify", "muster_deliveries_total"),
+        ("collect", "muster_events_total"),
+    ] {
+        let told: f64 = metrics(ports[stage], &[series])[0].iter().sum();
+        assert!(told > 0.0, "{stage} does not show {series}");
+        let ask = |path: &str| {
+            let url = format!("http://127.0.0.1:{}{path}", ports[stage]);
+            runtime.block_on(async { client.get(url).send().await }).expect("an answer").status()
+        };
+        assert_eq!(ask("/health/ready"), 200, "{stage}");
+        assert_eq!(ask("/v1/incidents"), 404, "{stage} has no board");
+    }
     for stage in others.into_iter().chain([correlate]) {
         assert!(!stage.log().contains("panicked"), "{}", stage.log());
         stage.ends_in_order();
