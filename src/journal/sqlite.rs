@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Appender, Class, Feed, Follower, From, Group, Journal, JournalError};
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Stopwatch};
 use crate::model::Span;
 use crate::stage::{Offset, Slot, Topic};
 
@@ -32,6 +32,8 @@ use writer::{Change, Job, Work};
 
 /// How many changes may wait for the writer; who comes next waits for room.
 const QUEUE_MAX: usize = 1_024;
+/// How long the directory may still be held by a process that is gone or about to go.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// The only slot there is.
 const SLOT: Slot = Slot { input: 0, partition: 0 };
 
@@ -255,12 +257,22 @@ fn lock(path: &Path) -> Result<File, JournalError> {
         .write(true)
         .open(path.join("muster.lock"))
         .map_err(|error| JournalError::fatal(doing(), error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::fatal(
-            doing(),
-            "another process has it; stop that one or give this one another journal.path",
-        )),
-        Err(TryLockError::Error(error)) => Err(JournalError::fatal(doing(), error)),
+    let begun = Stopwatch::start();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // One that has just ended may be held for a moment longer: a process it was about to
+            // start has a copy of its open files until it runs.
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::fatal(
+                    doing(),
+                    "another process has it; stop that one or give this one another journal.path",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(JournalError::fatal(doing(), error)),
+        }
     }
 }
