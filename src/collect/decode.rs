@@ -131,6 +131,8 @@ pub(super) struct Parsed<'a> {
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) report: Report,
     pub(super) timestamp: Timestamp,
+    /// When it reached Muster.
+    pub(super) arrival: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
     /// How many parts of its identity were cut. That is done at once: what is cut off must not
     /// tell apart here what is one and the same further on.
@@ -441,6 +443,7 @@ impl Context<'_> {
             cut,
             report,
             timestamp,
+            arrival,
             expires_at,
             tags,
             description: text("description", scan.description.take())?.unwrap_or_default(),

@@ -23,6 +23,8 @@ pub(super) struct Glance<'a> {
     pub(super) source: &'a str,
     pub(super) status: Status,
     pub(super) timestamp: Timestamp,
+    /// When it reached Muster.
+    pub(super) arrival: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
     /// The keyed hash of its identity.
     pub(super) hash: u128,
@@ -193,6 +195,7 @@ impl<'a> Fields<'a> {
             source,
             status,
             timestamp,
+            arrival,
             expires_at,
             hash: hash_identity(keys, source, host, check, self.key),
             form: NonZeroU64::new(self.content.finish().max(1)).expect("at least 1"),

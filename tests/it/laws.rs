@@ -223,6 +223,8 @@ fn time(second: i64) -> Timestamp {
 struct Run {
     pipeline: Pipeline,
     now: i64,
+    /// How many seconds the clocks of senders are behind.
+    behind: i64,
     events: u64,
     ticks: Ticks,
 }
@@ -243,6 +245,7 @@ impl Run {
         Self {
             pipeline: Pipeline::new(collect, correlate, way),
             now: 0,
+            behind: 0,
             events: 0,
             ticks: Ticks::InTime,
         }
@@ -252,11 +255,20 @@ impl Run {
         Self { ticks, ..self }
     }
 
+    fn behind(self, behind: i64) -> Self {
+        Self { behind, ..self }
+    }
+
+    /// The time by Muster's clock.
+    fn arrival(&self) -> Timestamp {
+        time(self.now + self.behind)
+    }
+
     /// Time passes; each deadline on the way gets its tick.
     fn wait(&mut self, seconds: i64) {
         self.now += seconds;
         while let Some(deadline) = self.pipeline.correlate().next_deadline() {
-            if deadline > time(self.now) || self.ticks == Ticks::Behind {
+            if deadline > self.arrival() || self.ticks == Ticks::Behind {
                 break;
             }
             self.pipeline.tick(deadline);
@@ -611,7 +623,7 @@ fn arrive(run: &mut Run, sketches: &[(Sketch, u32)], lost: impl Fn(u32) -> bool)
     for (sketch, order) in sketches {
         run.wait(5);
         run.events += 1;
-        run.pipeline.arrive(time(run.now), Some(&sketch.bytes()));
+        run.pipeline.arrive(run.arrival(), Some(&sketch.bytes()));
         if lost(*order) {
             run.pipeline.forget_collected();
         }
@@ -676,9 +688,10 @@ proptest! {
         sketches in crowd(),
         nth in 0..BOOKS,
         all_over in any::<bool>(),
+        behind in prop_oneof![Just(0), Just(86_400)],
     ) {
         let book = CorrelateSettings { ok_memory_max: 1_000, ..rules(nth) };
-        let [mut calm, mut lossy] = [later(book.clone()), later(book)];
+        let [mut calm, mut lossy] = [later(book.clone()), later(book)].map(|run| run.behind(behind));
         arrive(&mut calm, &sketches, |_| false);
         arrive(&mut lossy, &shuffled(&sketches), |order| order % 3 == 0);
         // Whoever was heard of goes on to say what holds, or that it is over, for longer than a
@@ -693,7 +706,7 @@ proptest! {
                     let second = run.now;
                     let sketch = Sketch { who: *who, status, second, tags: 0, text: 0, expires: 0 };
                     run.events += 1;
-                    run.pipeline.arrive(time(run.now), Some(&sketch.bytes()));
+                    run.pipeline.arrive(run.arrival(), Some(&sketch.bytes()));
                 }
             }
         }
