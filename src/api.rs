@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 
 use crate::board::Board;
 use crate::clock::SharedClock;
+use crate::live::Live;
 use crate::model::Span;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics};
@@ -25,6 +26,7 @@ use crate::worker::intake::Intake;
 mod events;
 mod failure;
 mod incidents;
+pub mod reload;
 pub mod server;
 mod status;
 
@@ -62,8 +64,10 @@ impl Default for Settings {
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Parts {
-    /// Bounds.
-    pub settings: Settings,
+    /// Bounds; `listen` and `connections` are looked at once.
+    pub settings: Live<Settings>,
+    /// Puts the config into force anew; none where it cannot be read again.
+    pub reload: Option<reload::Reload>,
     /// Stamps arrivals and tells how old the board is.
     pub clock: SharedClock,
     /// What readiness goes by.
@@ -85,6 +89,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/events", post(events::take))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/-/reload", post(reload::take))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))
@@ -98,7 +103,7 @@ pub fn router(parts: Parts) -> Router {
 async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -> Response {
     // Never the path itself: anybody can make those up without end.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let limit = parts.settings.timeout;
+    let limit = parts.settings.get().timeout;
     let answer = tokio::time::timeout(limit.to_std(), next.run(request)).await;
     let mut response = answer.unwrap_or_else(|_| {
         let message = format!(

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -31,7 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon until SIGTERM.
+    /// Run the daemon until SIGTERM; SIGHUP reads the config anew.
     Run {
         #[command(flatten)]
         config: ConfigFile,
@@ -123,7 +124,11 @@ pub fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run { config, stages } => run::run(&config.load()?, &stages),
+        Command::Run { config, stages } => {
+            let path = config.config.clone();
+            let reread = Arc::new(move || config::load(path.as_deref()));
+            run::run(&config.load()?, reread, &stages)
+        }
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
         Command::Topics { config, .. } => topics::create(&config.load()?),

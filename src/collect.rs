@@ -84,6 +84,23 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Settings {
+    /// These settings as far as a process that began with `running` can go by them: with its
+    /// sources, by which events are counted, and its cache.
+    #[must_use]
+    pub fn renewed_from(&self, running: &Self) -> Self {
+        let sources = running.sources.iter().map(|source| {
+            let same = self.sources.iter().find(|other| other.name == source.name);
+            same.unwrap_or(source).clone()
+        });
+        Self {
+            sources: sources.collect(),
+            cache_max: running.cache_max,
+            limits: self.limits.clone(),
+        }
+    }
+}
+
 /// What becomes of an event once it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duty {

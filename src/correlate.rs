@@ -48,6 +48,11 @@ impl Correlate {
         }
     }
 
+    /// Other settings should be in force: `opening` asks for them where they are not.
+    pub fn want(&mut self, wanted: &CorrelateSettings) {
+        self.wanted = wire::settings::encode(wanted).into();
+    }
+
     /// The incident of the alert that is in force for an identity, with the alert's id.
     #[must_use]
     pub fn place_of(

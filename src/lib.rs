@@ -19,6 +19,7 @@
 //! ```text
 //! direction
 //! model:
+//! live:
 //! clock: model
 //! stage: model
 //! shutdown: clock
@@ -31,11 +32,11 @@
 //! notify: clock, model, stage, telemetry, wire
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
-//! worker: board, clock, collect, correlate, journal, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, model, shutdown, telemetry, wire, worker
+//! worker: board, clock, collect, correlate, journal, live, model, notify, shutdown, stage, telemetry, wire
+//! api: board, clock, live, model, shutdown, telemetry, wire, worker
 //! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
-//! cli: api, board, clock, collect, config, correlate, journal, kafka, model, notify, replay, shutdown, stage, telemetry, wire, worker
+//! cli: api, board, clock, collect, config, correlate, journal, kafka, live, model, notify, replay, shutdown, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it
@@ -64,6 +65,7 @@ pub mod config;
 pub mod correlate;
 pub mod journal;
 pub mod kafka;
+pub mod live;
 pub mod model;
 pub mod notify;
 pub mod replay;

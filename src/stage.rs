@@ -444,6 +444,6 @@ pub trait Stage: Send {
     fn next_deadline(&self) -> Option<Timestamp>;
 
     /// A record for this stage's own input that tells it by which settings to go, where those
-    /// in force are not the wanted ones. Asked once, after `restored`.
+    /// in force are not the wanted ones. Asked after `restored`, and when others are wanted.
     fn opening(&mut self, slot: Slot) -> Option<Outgoing>;
 }

@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use super::latency::Latency;
-use crate::model::ChangeKind;
+use crate::model::{ChangeKind, Timestamp};
 use crate::stage::{EventOutcome, Limit, Tally};
 
 /// Every instrument.
@@ -68,6 +68,9 @@ pub struct Metrics {
     pub board_dropped: IntCounterVec,
     /// How far the log's time is ahead of this machine's clock.
     pub log_ahead_seconds: Gauge,
+    reload_success: IntGauge,
+    reload_success_time: Gauge,
+    reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -213,13 +216,41 @@ impl Metrics {
                 "muster_log_ahead_seconds",
                 "How far the log's append time is ahead of this machine's clock; alarm above 300.",
             )?,
+            reload_success: gauge(
+                r,
+                "muster_config_last_reload_successful",
+                "Whether the config was good when it was last read; if not, the one before is in force.",
+            )?,
+            reload_success_time: float_gauge(
+                r,
+                "muster_config_last_reload_success_timestamp_seconds",
+                "When a config was last put into force, in seconds since 1970.",
+            )?,
+            reloads: counters(
+                r,
+                "muster_config_reloads_total",
+                "Reads of the config, by outcome (ok, failed); the one at the start is the first.",
+                &["outcome"],
+            )?,
             registry,
         };
+        for outcome in ["ok", "failed"] {
+            metrics.reloads.with_label_values(&[outcome]).inc_by(0);
+        }
         let build =
             gauges(r, "muster_build_info", "Always 1; the version is a label.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.described = r.made.take().into();
         Ok(metrics)
+    }
+
+    /// The config was read.
+    pub fn reloaded(&self, is_good: bool, now: Timestamp) {
+        self.reload_success.set(i64::from(is_good));
+        self.reloads.with_label_values(&[if is_good { "ok" } else { "failed" }]).inc();
+        if is_good {
+            self.reload_success_time.set(now.since(Timestamp::default()).to_std().as_secs_f64());
+        }
     }
 
     /// Adds what a stage counted.

@@ -12,6 +12,7 @@ use muster::api::{Parts, Settings, bind, serve};
 use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
+use muster::live::Live;
 use muster::model::change::Counts;
 use muster::model::{
     AlertId, Change, ChangeKind, Identity, IncidentId, Member, Resolution, Span, Status, TagValue,
@@ -133,7 +134,8 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let board = Arc::new(Board::new(board::Settings::default(), metrics.clone()));
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
-        settings: settings.clone(),
+        settings: Live::new(settings.clone()),
+        reload: None,
         clock: clock.clone(),
         health: health.clone(),
         metrics: metrics.clone(),

@@ -12,6 +12,7 @@ mod laws;
 mod notify;
 mod process;
 mod real_input;
+mod reload;
 mod replay;
 mod scenarios;
 mod shutdown;

@@ -19,6 +19,7 @@ use muster::journal::{
     Appender, Class, Commit, Feed, Follower, From, Group, Journal, JournalError, OwnedRecord,
     Polled,
 };
+use muster::live::Live;
 use muster::model::event::Links;
 use muster::model::{
     AlertId, Change, ChangeKind, Counts, Identity, IncidentId, Matchers, Member, Resolution, Span,
@@ -315,7 +316,7 @@ impl Bench {
     fn run(&self, settings: Settings) -> Running {
         let stop = Shutdown::new();
         let parts = Deliver {
-            settings: Arc::new(settings),
+            settings: Live::new(settings),
             journal: Arc::new(self.log.clone()),
             runtime: self.runtime.handle().clone(),
             clock: Arc::new(SystemClock),
