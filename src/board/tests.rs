@@ -64,6 +64,10 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         continued_by: None,
         joined: Vec::new(),
         alerts,
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

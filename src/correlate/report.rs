@@ -58,7 +58,7 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
     let fit = count_fitting(shown.alerts.iter());
     state.count_alerts_cut((shown.alerts.len() - fit) as u64);
     shown.alerts.truncate(fit);
-    Some(Change { kinds, joined: touch.joined, ..shown })
+    Some(Change { kinds, joined: touch.joined, actor: touch.actor, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.
@@ -143,6 +143,10 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         continued_by: row.continued_by,
         joined: Vec::new(),
         alerts,
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     })
 }
 

@@ -52,7 +52,7 @@ struct WireChange<'a> {
     joined: Cow<'a, [AlertId]>,
     alerts: Cow<'a, [Member]>,
     reason: Option<Resolution>,
-    actor: Option<Box<str>>,
+    actor: Option<Cow<'a, Box<str>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,7 +138,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             joined: Cow::Borrowed(&change.joined),
             alerts: Cow::Borrowed(&change.alerts),
             reason: change.resolved.map(|(_, reason)| reason),
-            actor: None,
+            actor: change.actor.as_ref().map(Cow::Borrowed),
         }
     }
 }
@@ -170,6 +170,10 @@ impl From<WireChange<'_>> for Change {
             continued_by: wire.continued_by,
             joined: wire.joined.into_owned(),
             alerts: wire.alerts.into_owned(),
+            assignee: None,
+            snoozed: None,
+            actor: wire.actor.map(Cow::into_owned),
+            comment: None,
         }
     }
 }

@@ -322,6 +322,10 @@ fn incident(nth: i64) -> Change {
         continued_by: None,
         joined: Vec::new(),
         alerts: vec![member(&host)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -453,6 +453,10 @@ mod full {
             continued_by: Some(incident),
             joined: vec![alert.id],
             alerts: vec![alert],
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
         }
     }
 

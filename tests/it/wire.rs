@@ -275,6 +275,10 @@ fn a_change() -> Change {
         continued_by: Some(incident_id('b')),
         joined: vec![alert_id()],
         alerts: vec![member, plain],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 
@@ -741,6 +745,10 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                 continued_by: chain.1,
                 joined: of.0,
                 alerts: of.1,
+                assignee: None,
+                snoozed: None,
+                actor: None,
+                comment: None,
             }
         })
 }
