@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::id::{AlertId, IncidentId};
+use super::incident::Acknowledged;
 use super::matcher::Matchers;
 use super::status::Status;
 use super::time::Timestamp;
@@ -266,13 +267,15 @@ pub enum Refused {
     InThePast,
     /// It would touch so many things that their count must be confirmed.
     Confirm,
+    /// It would touch more things than one command may.
+    TooMany,
     /// It cannot be taken back, as things are now.
     NotUndoable,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotSupported,
         Self::UnknownIncident,
         Self::UnknownAlert,
@@ -282,6 +285,7 @@ impl Refused {
         Self::NotSnoozed,
         Self::InThePast,
         Self::Confirm,
+        Self::TooMany,
         Self::NotUndoable,
     ];
 
@@ -298,6 +302,7 @@ impl Refused {
             Self::NotSnoozed => "not_snoozed",
             Self::InThePast => "in_the_past",
             Self::Confirm => "confirm",
+            Self::TooMany => "too_many",
             Self::NotUndoable => "not_undoable",
         }
     }
@@ -329,6 +334,8 @@ pub struct CommandResult {
     pub at: Timestamp,
     /// What was asked for, as [`Action::as_str`] has it.
     pub action: Box<str>,
+    /// The count that the command confirmed.
+    pub confirm: Option<u64>,
     /// Whether it was done.
     pub outcome: Outcome,
     /// How many things it touched, or would touch.
@@ -361,4 +368,33 @@ pub struct Comment {
     pub text: Box<str>,
     /// Who may see it.
     pub audience: Audience,
+}
+
+/// What it takes to undo a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoable {
+    /// The command's.
+    pub request: RequestId,
+    /// By log time, when it was done.
+    pub at: Timestamp,
+    /// What was done.
+    pub what: Undo,
+}
+
+/// What was done, with what of the state before cannot be told from the state since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// Incidents were resolved by hand; at most [`IDS_MAX`].
+    Resolve(Vec<ResolvedByHand>),
+}
+
+/// What ended with an incident when it was resolved by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedByHand {
+    /// Which.
+    pub incident: IncidentId,
+    /// Who had acknowledged it.
+    pub acknowledged: Option<Acknowledged>,
+    /// Who had snoozed it.
+    pub snoozed: Option<Snoozed>,
 }

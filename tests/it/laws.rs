@@ -189,7 +189,13 @@ fn rules(nth: usize) -> CorrelateSettings {
         reminder: minutes(15),
     };
     let flapping = if nth == 3 { easily } else { FlappingSettings::default() };
-    CorrelateSettings { reopen_window, flapping, ok_memory_max, patterns }
+    CorrelateSettings {
+        reopen_window,
+        dismiss_for: Span::from_secs(40 * 60),
+        flapping,
+        ok_memory_max,
+        patterns,
+    }
 }
 
 /// The first rule book, and the one where alerts flap easily.
