@@ -78,6 +78,11 @@ impl Correlate {
         self.state.incidents().map(|id| report::whole(&self.state, id)).collect()
     }
 
+    /// What became of commands lately.
+    pub fn results(&self) -> impl Iterator<Item = &crate::model::CommandResult> {
+        self.state.requests.results()
+    }
+
     fn read(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) -> Touched {
         let mut touched = Touched::default();
         let now = self.state.advance(record.time, record.offset);

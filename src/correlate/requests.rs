@@ -31,6 +31,11 @@ impl Requests {
         self.results.by_id.get(request).map(|(_, result)| result)
     }
 
+    /// What became of commands lately.
+    pub(super) fn results(&self) -> impl Iterator<Item = &CommandResult> {
+        self.results.by_id.values().map(|(_, result)| result)
+    }
+
     /// Remembers what became of a command.
     pub(super) fn remember(&mut self, result: CommandResult) {
         self.results.put(result.request.clone(), result.at, result);

@@ -296,6 +296,7 @@ fn a_snooze_is_quiet_and_then_the_present_is_told() {
     assert_eq!(world.tell(10).len(), 1);
     world.see(11, snoozed(with(change(1, 2, &[Snoozed_]), Status::Warning, 1)));
     world.see(12, snoozed(with(change(1, 3, &[Worsened]), Status::Critical, 9)));
+    world.store();
     world.crash(13);
     assert_eq!(world.tell(3_000), []);
     world.see(3_600, with(change(1, 4, &[Unsnoozed]), Status::Critical, 9));

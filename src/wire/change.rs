@@ -118,6 +118,12 @@ pub fn to_json(change: &Change) -> serde_json::Value {
     serde_json::to_value(change).expect("a change has only text keys")
 }
 
+/// A remark as JSON, as a change shows it.
+#[must_use]
+pub fn comment_to_json(comment: &Comment) -> serde_json::Value {
+    serde_json::to_value(WireComment::from(comment)).expect("a remark has only text keys")
+}
+
 impl<'a> From<&'a Change> for WireChange<'a> {
     fn from(change: &'a Change) -> Self {
         let Counts { firing, total, events, hosts, checks } = change.counts;

@@ -241,6 +241,12 @@ impl Fields {
         }
     }
 
+    /// Whether a field is given.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Takes a field as it is.
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
+use muster::model::command::{Audience, SnoozeEnds, Which};
 use muster::model::update::refresh_every;
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, FlappingSettings, Identity, IncidentId,
-    Matchers, Member, Pattern, Span, Status, Tags, Timestamp,
+    Action, Alert, AlertId, Change, ChangeKind, Command, CorrelateSettings, FlappingSettings,
+    Identity, IncidentId, Matchers, Member, Pattern, RequestId, Span, Status, Tags, Timestamp,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -42,6 +43,8 @@ enum What {
     Tick,
     /// Other settings come into force.
     Settings(usize),
+    /// Somebody asks for something: which kind, and numbers that choose to what and how.
+    Command(u8, u8, u8),
 }
 
 /// One step of a history.
@@ -94,6 +97,7 @@ fn anything() -> impl Strategy<Value = Vec<Step>> {
         20 => sketch(IDENTITIES, true).prop_map(What::Event),
         1 => Just(What::Tick),
         1 => (0..BOOKS).prop_map(What::Settings),
+        7 => (0..ASKED, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| What::Command(a, b, c)),
     ];
     let step = (wait, late, what, fault()).prop_map(|(wait, late, what, fault)| Step {
         wait,
@@ -155,6 +159,9 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
         max_alerts: 1_000,
     }
 }
+
+/// How many kinds of commands there are.
+const ASKED: u8 = 11;
 
 /// How many rule books there are.
 const BOOKS: usize = 4;
@@ -231,6 +238,8 @@ struct Run {
     now: i64,
     events: u64,
     ticks: Ticks,
+    /// The request ids so far.
+    asked: Vec<RequestId>,
 }
 
 /// Whether a deadline gets its tick before the next record, or the next record fires its timer.
@@ -251,6 +260,7 @@ impl Run {
             now: 0,
             events: 0,
             ticks: Ticks::InTime,
+            asked: Vec::new(),
         }
     }
 
@@ -279,7 +289,44 @@ impl Run {
             }
             What::Tick => self.pipeline.tick(time(self.now)),
             What::Settings(nth) => self.pipeline.go_by(time(self.now), rules(nth)),
+            What::Command(kind, which, how) => {
+                if let Some(command) = self.command(kind, which, how) {
+                    self.asked.push(command.request.clone());
+                    let bytes = wire::command::encode(&command);
+                    self.pipeline.append(time(self.now), Kind::Command, bytes);
+                }
+            }
         }
+    }
+
+    /// A command about an incident that is known, or a request id that was used.
+    fn command(&self, kind: u8, which: u8, how: u8) -> Option<Command> {
+        let incidents = self.pipeline.correlate().incidents();
+        let incident = incidents.get(usize::from(which) % incidents.len().max(1))?.id;
+        let used = self.asked.get(usize::from(which) % self.asked.len().max(1));
+        let open = incidents.iter().filter(|incident| incident.is_open()).count() as u64;
+        let until = time(self.now + i64::from(how) * 20);
+        let bit = |nth: u8| how >> nth & 1 == 1;
+        let action = match kind {
+            0 => Action::Acknowledge { incident, until: bit(0).then_some(until) },
+            1 => Action::Unacknowledge { incident },
+            2 => Action::Assign { incident, to: bit(0).then(|| "bob".into()) },
+            3 => {
+                let ends_on = SnoozeEnds { new_alert: bit(0), worse: bit(1), reopened: bit(2) };
+                Action::Snooze { incident, until, ends_on }
+            }
+            4 => Action::Unsnooze { incident },
+            5 | 6 => Action::Resolve(Which::Incidents(vec![incident])),
+            7 => Action::Comment { incident, text: "so".into(), audience: Audience::Public },
+            8 => {
+                let all = Matchers::parse(["status=~\".*\""]).expect("a matcher");
+                Action::Resolve(Which::Matching(all))
+            }
+            _ => Action::Undo { request: used?.clone() },
+        };
+        let new = RequestId::parse(&format!("r{}", self.asked.len())).expect("an id");
+        let request = used.filter(|_| bit(6) && bit(7)).cloned().unwrap_or(new);
+        Some(Command { request, actor: "ann".into(), confirm: bit(3).then_some(open), action })
     }
 
     /// Until what waits for its minute was told.
@@ -755,6 +802,7 @@ proptest! {
         prop_assert_eq!(calm.pipeline.log(), restarted.pipeline.log());
         prop_assert_eq!(calm.changes(), restarted.changes());
         prop_assert_eq!(calm.pipeline.changes(), restarted.pipeline.changes());
+        prop_assert_eq!(calm.pipeline.results(), restarted.pipeline.results());
         prop_assert_eq!(calm.alerts(), restarted.alerts());
         let (calm, restarted) = (&calm.pipeline, &restarted.pipeline);
         prop_assert_eq!(calm.correlate().incidents(), restarted.correlate().incidents());
@@ -773,7 +821,7 @@ proptest! {
         steps.iter().for_each(|step| first.step(step));
         first.pipeline.commit();
         let mut again = Correlate::new(&rules(2));
-        let mut changes = Vec::new();
+        let (mut changes, mut results) = (Vec::new(), Vec::new());
         let mut compacted = BTreeMap::new();
         let mut seal = |stage: &mut Correlate| {
             let mut out = Output::default();
@@ -792,7 +840,12 @@ proptest! {
             let record =
                 Record { offset: at, time: logged.time, kind: logged.kind, key: None, value };
             again.apply(Slot::default(), &record, &mut out);
-            let told: Vec<Vec<u8>> = out.records.into_iter().map(|record| record.value).collect();
+            let (told, answers): (Vec<_>, Vec<_>) =
+                out.records.into_iter().partition(|record| record.kind == Kind::Change);
+            let told: Vec<Vec<u8>> = told.into_iter().map(|record| record.value).collect();
+            let commands = usize::from(logged.kind == Kind::Command);
+            prop_assert_eq!(answers.len(), commands, "an answer to each command");
+            results.extend(answers.into_iter().map(|record| record.value));
             let ids: BTreeSet<IncidentId> = decoded(&told).iter().map(|change| change.id).collect();
             prop_assert_eq!(ids.len(), told.len(), "two changes of one incident in one record");
             changes.extend(told);
@@ -803,6 +856,8 @@ proptest! {
         seal(&mut again);
         prop_assert_eq!(first.changes(), decoded(&changes));
         prop_assert_eq!(first.pipeline.changes(), changes);
+        let answered = first.pipeline.results().iter().map(|(_, result)| result);
+        prop_assert!(answered.eq(&results), "other answers");
         prop_assert!(rows(first.pipeline.rows()) == rows(&compacted), "other rows");
     }
 
@@ -900,6 +955,8 @@ impl Reader {
             told.kinds.clear();
             told.joined.clear();
             told.alerts.clear();
+            told.actor = None;
+            told.comment = None;
             told.at = whole.at;
             told.counts.events = whole.counts.events;
             prop_assert_eq!(told, Change { alerts: Vec::new(), ..whole });
