@@ -380,7 +380,7 @@ impl Board {
     fn note(&self, timeline: &mut VecDeque<Happened>, happened: Option<Happened>) -> u64 {
         let Some(happened) = happened else { return 0 };
         let full = self.timelines.load(Ordering::Relaxed) >= self.settings.timelines_max;
-        let room = timeline.len() < self.settings.timeline_max && !(full && !timeline.is_empty());
+        let room = timeline.len() < self.settings.timeline_max && (!full || timeline.is_empty());
         timeline.push_back(happened);
         if room {
             self.timelines.fetch_add(1, Ordering::Relaxed);
