@@ -242,23 +242,18 @@ async fn carry_out(
         );
         return Err(Failure::new(StatusCode::CONFLICT, "request_reused", message));
     }
-    let errand = Errand { commands, board: &board, watch: Stopwatch::start() };
-    let to = errand.targets(&command)?;
-    if let Some(results) = errand.results(&to, Take::Final) {
-        // It was sent before.
-        return Ok(errand.answer(&command, &results).await);
-    }
-    let to = match (command.confirm, to.len()) {
-        (Some(confirmed), 2..) => match errand.counted(&command, confirmed, to).await? {
-            Counted::As(to) => to,
-            Counted::Otherwise(response) => return Ok(response),
-        },
-        _ => to,
+    let count = |outcome: &str| {
+        let action = command.action.as_str();
+        parts.metrics.commands.with_label_values(&[action, outcome]).inc();
     };
-    match errand.run(&to).await? {
-        Some(results) => Ok(errand.answer(&command, &results).await),
-        None => Ok(pending(&command.request)),
-    }
+    let errand = Errand { commands, board: &board, watch: Stopwatch::start() };
+    let answer = errand.answered(&command).await?;
+    count(match answer.status() {
+        StatusCode::OK => "done",
+        StatusCode::ACCEPTED => "pending",
+        _ => "refused",
+    });
+    Ok(answer)
 }
 
 /// One command under way.
@@ -288,6 +283,28 @@ enum Counted {
 }
 
 impl Errand<'_> {
+    /// Has a command written where it belongs, and waits for what becomes of it.
+    async fn answered(&self, command: &Command) -> Result<Response, Failure> {
+        let to = self.targets(command)?;
+        if let Some(results) = self.results(&to, Take::Final) {
+            // It was sent before.
+            return Ok(self.answer(command, &results).await);
+        }
+        let to = match (command.confirm, to.len()) {
+            (Some(confirmed), 2..) if command.action.is_counted() => {
+                match self.counted(command, confirmed, to).await? {
+                    Counted::As(to) => to,
+                    Counted::Otherwise(response) => return Ok(response),
+                }
+            }
+            _ => to,
+        };
+        match self.run(&to).await? {
+            Some(results) => Ok(self.answer(command, &results).await),
+            None => Ok(pending(&command.request)),
+        }
+    }
+
     /// The partitions that a command goes to, and what each of them gets.
     fn targets(&self, command: &Command) -> Result<Targets, Failure> {
         let one = |id: IncidentId| Ok(vec![(self.partition(id)?, command.clone())]);
@@ -315,11 +332,15 @@ impl Errand<'_> {
                 for id in ids {
                     by_partition.entry(self.partition(*id)?).or_default().push(*id);
                 }
-                let part = |ids| Action::Resolve(Which::Incidents(ids));
-                Ok(by_partition
-                    .into_iter()
-                    .map(|(to, ids)| (to, Command { action: part(ids), ..command.clone() }))
-                    .collect())
+                let right = command.confirm == Some(ids.len() as u64);
+                let part = |(to, ids): (u32, Vec<IncidentId>)| {
+                    // Each is to do its own; a wrong count is wrong for all of them.
+                    let own = ids.len() as u64;
+                    let confirm = if right { Some(own) } else { command.confirm };
+                    let action = Action::Resolve(Which::Incidents(ids));
+                    (to, Command { confirm, action, ..command.clone() })
+                };
+                Ok(by_partition.into_iter().map(part).collect())
             }
             Action::Recorrelate { shard: Some(shard), .. } => {
                 Ok(vec![(self.commands.partition_of(shard), command.clone())])

@@ -21,7 +21,7 @@ pub(super) fn resolve(
     which: &Which,
 ) -> Done {
     let ids = match which {
-        Which::Incidents(ids) => named(state, ids)?,
+        Which::Incidents(ids) => named(state, command.confirm, ids)?,
         Which::Matching(matchers) => matching(state, command.confirm, matchers)?,
     };
     let mut resolved = Vec::with_capacity(ids.len());
@@ -43,7 +43,16 @@ pub(super) fn resolve(
     Ok(Answer::done(ids, message))
 }
 
-fn named(state: &State, ids: &[IncidentId]) -> Result<Vec<IncidentId>, Answer> {
+fn named(
+    state: &State,
+    confirm: Option<u64>,
+    ids: &[IncidentId],
+) -> Result<Vec<IncidentId>, Answer> {
+    let count = ids.len() as u64;
+    if confirm.is_some_and(|confirmed| confirmed != count) {
+        let message = format!("{count} incidents are named, and `confirm` is another number");
+        return Err(Answer { count, ..Answer::refused(Refused::Confirm, message) });
+    }
     for &id in ids {
         if incident(state, id)?.row.resolved.is_some() {
             return Err(Answer::refused(Refused::Resolved, format!("{id} is resolved already")));
@@ -98,22 +107,28 @@ fn dismiss(state: &mut State, touched: &mut Touched, now: Timestamp, actor: &str
     });
 }
 
-/// Lets what was dismissed in an incident fire again, as far as it is not over by `at` and no later
-/// alert of its identity is in force.
+/// An incident that was resolved by hand is not over after all, since `at`: what was dismissed
+/// with it fires again, as far as it has not been silent for too long by then.
 pub(super) fn revive(state: &mut State, touched: &mut Touched, id: IncidentId, at: Timestamp) {
-    let Some(held) = state.incident(id) else { return };
-    let lives = |id: &AlertId| {
-        state.alert(*id).is_some_and(|alert| {
-            alert.is_dismissed()
-                && alert.alive_until >= at
-                && state.current(&alert.identity).is_some_and(|current| current.id == *id)
-        })
-    };
-    let alerts: Vec<AlertId> = held.members.iter().copied().filter(lives).collect();
-    for alert in alerts {
-        touched.alert(state, id, alert, at);
-        state.change_alert(alert, |alert| alert.resolved = None);
+    for alert in dismissed(state, id) {
+        if state.alert(alert).is_some_and(|alert| alert.alive_until >= at) {
+            touched.alert(state, id, alert, at);
+            state.change_alert(alert, |alert| {
+                alert.resolved = None;
+                alert.acknowledged = false;
+            });
+        }
     }
+}
+
+/// The alerts of an incident that are dismissed, but for those whose identity has a later one.
+fn dismissed(state: &State, id: IncidentId) -> Vec<AlertId> {
+    let members = state.incident(id).into_iter().flat_map(|held| &held.members);
+    let alerts = members.filter_map(|id| state.alert(*id)).filter(|alert| {
+        let in_force = state.current(&alert.identity).is_some_and(|known| known.id == alert.id);
+        alert.is_dismissed() && in_force
+    });
+    alerts.map(|alert| alert.id).collect()
 }
 
 /// As if they had not been resolved: those that are so still and of which something still fires.
@@ -122,32 +137,31 @@ pub(super) fn undo(
     touched: &mut Touched,
     now: Timestamp,
     actor: &str,
-    (request, resolved): (&RequestId, Vec<ResolvedByHand>),
+    (request, at, resolved): (&RequestId, Timestamp, &[ResolvedByHand]),
 ) -> Done {
     let asked = resolved.len();
     let mut undone = Vec::new();
     for ResolvedByHand { incident: id, acknowledged, snoozed } in resolved {
-        let Some(held) = state.incident(id).filter(|held| held.row.is_dismissed()) else {
-            continue;
-        };
-        let fires = held.members.iter().any(|id| {
-            state.alert(*id).is_some_and(|alert| {
-                alert.is_dismissed()
-                    && state.current(&alert.identity).is_some_and(|current| current.id == *id)
-            })
-        });
-        if !fires {
+        // Resolved by hand a second time, it is another command's.
+        let still = state
+            .incident(*id)
+            .is_some_and(|held| held.row.resolved == Some((at, Resolution::ByHand)));
+        let alerts = if still { dismissed(state, *id) } else { Vec::new() };
+        if alerts.is_empty() {
             continue;
         }
-        touched.by(state, id, actor);
-        revive(state, touched, id, Timestamp::MIN);
-        state.change_incident(id, |incident| {
+        touched.by(state, *id, actor);
+        for alert in alerts {
+            touched.alert(state, *id, alert, now);
+            state.change_alert(alert, |alert| alert.resolved = None);
+        }
+        let lasts = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
+        state.change_incident(*id, |incident| {
             incident.resolved = None;
-            incident.acknowledged =
-                acknowledged.filter(|by| by.until.is_none_or(|until| until > now));
-            incident.snoozed = snoozed.filter(|snoozed| snoozed.until > now);
+            incident.acknowledged = acknowledged.clone().filter(|by| lasts(by.until));
+            incident.snoozed = snoozed.clone().filter(|snoozed| lasts(Some(snoozed.until)));
         });
-        undone.push(id);
+        undone.push(*id);
     }
     if undone.is_empty() {
         let message = format!("of what {request} resolved, nothing fires that it had dismissed");

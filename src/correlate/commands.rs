@@ -113,8 +113,11 @@ fn undo(
         );
         return Err(Answer::refused(Refused::UnknownRequest, message));
     };
-    match undoable.what.clone() {
-        Undo::Resolve(resolved) => by_hand::undo(state, touched, now, actor, (request, resolved)),
+    let undoable = undoable.clone();
+    match &undoable.what {
+        Undo::Resolve(resolved) => {
+            by_hand::undo(state, touched, now, actor, (request, undoable.at, resolved))
+        }
     }
 }
 

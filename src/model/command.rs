@@ -224,6 +224,17 @@ impl Action {
         "maintenance_end",
     ];
 
+    /// Whether it is refused, and says how many things it would touch, until that count is
+    /// confirmed.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        match self {
+            Self::Resolve(Which::Matching(_)) => true,
+            Self::Recorrelate { mode, .. } => matches!(mode, Mode::Apply),
+            _ => false,
+        }
+    }
+
     /// The word for it in every format.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

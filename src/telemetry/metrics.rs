@@ -56,6 +56,8 @@ pub struct Metrics {
     pub set_aside: IntCounterVec,
     /// Things waiting, by queue.
     pub queue_depth: IntGaugeVec,
+    /// `muster_commands_total`.
+    pub commands: IntCounterVec,
     /// HTTP requests by route and status code.
     pub http_requests: IntCounterVec,
     /// HTTP connections that are open.
@@ -179,6 +181,12 @@ impl Metrics {
                 "muster_queue_depth",
                 "Things waiting, by queue (intake, deliveries, pending).",
                 &["queue"],
+            )?,
+            commands: counters(
+                r,
+                "muster_commands_total",
+                "Commands answered over HTTP, by action and outcome (done, refused, pending).",
+                &["action", "outcome"],
             )?,
             http_requests: counters(
                 r,
