@@ -213,8 +213,10 @@ fn dismissed(
     let at = update.event.timestamp;
     let over = alert.alive_until < at || at.since(since) > state.settings().dismiss_for;
     if status == Status::Ok {
+        // As with any alert that is over, its content stays as it was told.
         state.change_alert(id, |alert| {
-            hear(alert, now, word, update);
+            alert.newest = at;
+            alert.appended_at = now;
             alert.status = Status::Ok;
             alert.flapping = None;
             alert.acknowledged = false;
@@ -225,6 +227,9 @@ fn dismissed(
         let identity = alert.identity.clone();
         begin(state, touched, now, identity, status, update);
     } else if status == alert.said() {
+        if differs(alert, &update.event) {
+            touched.alert(state, alert.incident, id, at).updated = true;
+        }
         state.change_alert(id, |alert| hear(alert, now, word, update));
     } else {
         reopen(state, touched, now, id, word, update);
@@ -243,8 +248,7 @@ fn follow(
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
     let event = &update.event;
-    let tags_differ =
-        alert.tags != event.tags || alert.host != event.host || alert.check != event.check;
+    let tags_differ = differs(alert, event);
     let differs = tags_differ
         || alert.status != word.status
         || alert.is_flapping() != word.flapping.is_some();
@@ -296,6 +300,11 @@ fn acknowledge(
         lifecycle::acknowledge(state, incident, &event.source, event.timestamp);
     }
     Arrived::InTime
+}
+
+/// Whether an event says anything of an alert that is told, beside its status.
+fn differs(alert: &Alert, event: &Event) -> bool {
+    alert.tags != event.tags || alert.host != event.host || alert.check != event.check
 }
 
 /// Takes what the newest event of an alert that fires says.

@@ -142,15 +142,15 @@ pub(super) fn undo(
     let asked = resolved.len();
     let mut undone = Vec::new();
     for ResolvedByHand { incident: id, acknowledged, snoozed } in resolved {
-        // Resolved by hand a second time, it is another command's.
-        let still = state
-            .incident(*id)
-            .is_some_and(|held| held.row.resolved == Some((at, Resolution::ByHand)));
-        let alerts = if still { dismissed(state, *id) } else { Vec::new() };
+        // Resolved by hand at another time, it is another command's.
+        let ours = Some((at, Resolution::ByHand));
+        let still = state.incident(*id).is_some_and(|held| held.row.resolved == ours);
+        let mut alerts = if still { dismissed(state, *id) } else { Vec::new() };
+        alerts.retain(|alert| state.alert(*alert).is_some_and(|alert| alert.resolved == ours));
         if alerts.is_empty() {
             continue;
         }
-        touched.by(state, *id, actor);
+        touched.by(state, *id, actor).undone = true;
         for alert in alerts {
             touched.alert(state, *id, alert, now);
             state.change_alert(alert, |alert| alert.resolved = None);

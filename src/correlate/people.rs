@@ -128,7 +128,7 @@ pub(super) fn wakes(held: &Held, touch: &Touch) -> bool {
     let open = held.row.resolved.is_none();
     open && (new_alert && !touch.joined.is_empty()
         || worse && held.status() > snoozed.status
-        || reopened && !before.open)
+        || reopened && !before.open && !touch.undone)
 }
 
 /// Ends a snooze.

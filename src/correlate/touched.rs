@@ -44,6 +44,8 @@ pub(super) struct Touch {
     pub(super) unsnoozed: bool,
     pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
+    /// It is open again because its resolve was undone: as if it had never been over.
+    pub(super) undone: bool,
     /// Who asked for it, where somebody did.
     pub(super) actor: Option<Box<str>>,
 }

@@ -25,6 +25,8 @@ use proptest::test_runner::TestCaseResult;
 /// How many histories a property is tried with, where `PROPTEST_CASES` does not say.
 const CASES: u32 = 256;
 
+const BEGINNING: Timestamp = Timestamp::MIN;
+
 /// Longer than any history.
 const LONG: Span = Span::from_secs(7 * 86_400);
 
@@ -859,6 +861,38 @@ proptest! {
         let answered = first.pipeline.results().iter().map(|(_, result)| result);
         prop_assert!(answered.eq(&results), "other answers");
         prop_assert!(rows(first.pipeline.rows()) == rows(&compacted), "other rows");
+    }
+
+    #[test]
+    fn an_undone_resolve_leaves_everything_as_it_was(
+        steps in anything(),
+        which in any::<usize>(),
+        nth in book(),
+    ) {
+        let mut run = run(&steps, short_lived(), nth, Way::Straight);
+        // Whatever is due by now happens before, not in between.
+        run.settle();
+        let state = |run: &Run| {
+            let incidents = run.pipeline.correlate().incidents().into_iter();
+            let quiet = |incident: Change| Change { revision: 0, changed_at: BEGINNING, ..incident };
+            (run.alerts(), incidents.map(quiet).collect::<Vec<_>>())
+        };
+        let before = state(&run);
+        let open: Vec<IncidentId> =
+            before.1.iter().filter(|incident| incident.is_open()).map(|one| one.id).collect();
+        let Some(id) = open.get(which % open.len().max(1)).copied() else { return Ok(()) };
+        let request = |text: &str| RequestId::parse(text).expect("an id");
+        for (name, action) in [
+            ("law-1", Action::Resolve(Which::Incidents(vec![id]))),
+            ("law-2", Action::Undo { request: request("law-1") }),
+        ] {
+            let command =
+                Command { request: request(name), actor: "ann".into(), confirm: None, action };
+            let bytes = wire::command::encode(&command);
+            run.pipeline.append(time(run.now), Kind::Command, bytes);
+            run.pipeline.restart_correlate().expect("rows that read back");
+        }
+        prop_assert_eq!(state(&run), before);
     }
 
     #[test]
