@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 
 mod check;
 mod demo;
+mod incidents;
 mod replay;
 pub mod run;
 mod topics;
@@ -47,6 +48,8 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
+    Incidents(incidents::Options),
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -70,7 +73,7 @@ enum Command {
 struct ConfigFile {
     /// The config file (YAML); every key has a default. Environment variables such as
     /// MUSTER__API__LISTEN win over it.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -131,6 +134,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::Incidents(options) => incidents::run(options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
     }

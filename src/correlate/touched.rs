@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::state::State;
+use crate::model::command::Comment;
 use crate::model::{AlertId, IncidentId, Status, Timestamp};
 
 /// How many alerts that flap a reminder names.
@@ -37,7 +38,16 @@ pub(super) struct Touch {
     /// It is time to say again that it flaps.
     pub(super) reminded: bool,
     pub(super) acknowledged: bool,
+    pub(super) unacknowledged: bool,
+    pub(super) assigned: bool,
+    pub(super) snoozed: bool,
+    pub(super) unsnoozed: bool,
+    pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
+    /// It is open again because its resolve was undone: as if it had never been over.
+    pub(super) undone: bool,
+    /// Who asked for it, where somebody did.
+    pub(super) actor: Option<Box<str>>,
 }
 
 /// What one record did.
@@ -77,6 +87,14 @@ impl Touched {
         if !touch.concerned.contains(&alert) {
             touch.concerned.push(alert);
         }
+        touch
+    }
+
+    /// An incident to which somebody does something. Must be asked for before it is changed.
+    pub(super) fn by(&mut self, state: &State, id: IncidentId, actor: &str) -> &mut Touch {
+        let at = state.incident(id).map_or(Timestamp::MIN, |held| held.row.changed_at);
+        let touch = self.incident(state, id, at);
+        touch.actor = Some(actor.into());
         touch
     }
 

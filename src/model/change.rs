@@ -1,6 +1,7 @@
 //! One thing that happened to an incident, with the incident as it is from then on.
 
 use super::alert::{Resolution, Why};
+use super::command::{Comment, Snoozed};
 use super::event::Links;
 use super::id::{AlertId, IncidentId};
 use super::incident::{Acknowledged, Pair};
@@ -27,8 +28,18 @@ pub enum ChangeKind {
     Eased,
     /// Tags or text of its alerts changed.
     Updated,
+    /// Nobody takes care of it any more.
+    Unacknowledged,
     /// Somebody acknowledged it.
     Acknowledged,
+    /// It is somebody's, or nobody's.
+    Assigned,
+    /// It is quiet no more.
+    Unsnoozed,
+    /// It is quiet for a time.
+    Snoozed,
+    /// Somebody made a remark.
+    Commented,
     /// It is full; another one takes what comes.
     Continued,
     /// An alert of it begins to flap and none did before, or some flap on and that is said again.
@@ -41,14 +52,19 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
         Self::Worsened,
         Self::Eased,
         Self::Updated,
+        Self::Unacknowledged,
         Self::Acknowledged,
+        Self::Assigned,
+        Self::Unsnoozed,
+        Self::Snoozed,
+        Self::Commented,
         Self::Continued,
         Self::Flapping,
         Self::Calmed,
@@ -65,7 +81,12 @@ impl ChangeKind {
             Self::Worsened => "worsened",
             Self::Eased => "eased",
             Self::Updated => "updated",
+            Self::Unacknowledged => "unacknowledged",
             Self::Acknowledged => "acknowledged",
+            Self::Assigned => "assigned",
+            Self::Unsnoozed => "unsnoozed",
+            Self::Snoozed => "snoozed",
+            Self::Commented => "commented",
             Self::Continued => "continued",
             Self::Flapping => "flapping",
             Self::Calmed => "calmed",
@@ -220,6 +241,14 @@ pub struct Change {
     pub joined: Vec<AlertId>,
     /// The alerts that this change concerns.
     pub alerts: Vec<Member>,
+    /// Whose it is.
+    pub assignee: Option<Box<str>>,
+    /// By whom and until when it is kept quiet.
+    pub snoozed: Option<Snoozed>,
+    /// Who asked for this change, where somebody did.
+    pub actor: Option<Box<str>>,
+    /// The remark that this change is.
+    pub comment: Option<Comment>,
 }
 
 impl Change {

@@ -74,6 +74,10 @@ pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
         continued_by: None,
         joined: vec![],
         alerts: vec![member(n)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -257,6 +257,10 @@ mod tests {
                 continued_by: Some(IncidentId::derive(at, &identity, 1)),
                 joined: alerts.iter().map(|alert| alert.id).collect(),
                 alerts,
+                assignee: None,
+                snoozed: None,
+                actor: None,
+                comment: None,
             }
         })
     }

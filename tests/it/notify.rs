@@ -432,6 +432,10 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         continued_by: None,
         joined: vec![member.id],
         alerts: vec![member],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -359,6 +359,7 @@ mod full {
 
     use muster::model::alert::{Refusal, TurnedDown};
     use muster::model::change::Counts;
+    use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
@@ -447,12 +448,21 @@ mod full {
             checks: vec!["disk /".into()],
             sources: vec!["nagios".into()],
             tags: tags(),
-            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW }),
+            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
             continues: Some(incident),
             continued_by: Some(incident),
             joined: vec![alert.id],
             alerts: vec![alert],
+            assignee: Some("bob".into()),
+            snoozed: Some(Snoozed {
+                by: "ann".into(),
+                until: NOW,
+                ends_on: SnoozeEnds { new_alert: true, worse: true, reopened: true },
+                status: Status::Critical,
+            }),
+            actor: Some("ann".into()),
+            comment: Some(Comment { text: "on it".into(), audience: Audience::Public }),
         }
     }
 
@@ -472,6 +482,10 @@ mod full {
             continued_by: None,
             joined: Vec::new(),
             alerts: Vec::new(),
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
             ..change()
         }
     }
@@ -482,7 +496,8 @@ fn changes_are_as_their_schema_says() {
     use muster::model::Resolution;
     let schema = schema("change");
     let full = full::change();
-    for change in [full.clone(), full::bare(Resolution::AllOk), full::bare(Resolution::Expired)] {
+    let over = Resolution::ALL.map(full::bare);
+    for change in [full.clone()].into_iter().chain(over) {
         let bytes = muster::wire::change::encode(&change);
         let value: Value = serde_json::from_slice(&bytes).expect("changes are JSON");
         hold(&schema, &value).unwrap_or_else(|why| panic!("{why} in {value}"));
@@ -491,7 +506,9 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            assert!(text["required"].as_array().is_some_and(|all| all.contains(&json!(name))));
+            let optional = ["snoozed", "comment"].contains(&name.as_str());
+            let required = text["required"].as_array().expect("a list").contains(&json!(name));
+            assert!(optional != required, "`{name}`: whether it is required");
         }
     }
     let good = muster::wire::change::to_json(&full);
