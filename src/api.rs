@@ -32,6 +32,7 @@ pub mod reload;
 pub mod server;
 mod status;
 
+pub use commands::path_segment;
 use failure::Failure;
 pub use server::{bind, serve};
 

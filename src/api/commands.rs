@@ -201,14 +201,8 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 fn moment(value: &Value) -> Option<Timestamp> {
-    /// From here on a number of seconds is one of milliseconds.
-    const MILLIS_FROM: i64 = 100_000_000_000;
     match value {
-        Value::Number(number) => match number.as_i64()? {
-            ..=0 => None,
-            seconds @ 1..MILLIS_FROM => Some(Timestamp::from_millis(seconds * 1_000)),
-            millis => Some(Timestamp::from_millis(millis)),
-        },
+        Value::Number(number) => Timestamp::from_epoch(number.as_i64()?),
         Value::String(text) => {
             let read = text.trim().parse::<jiff::Timestamp>().ok()?;
             Some(Timestamp::from_millis(read.as_millisecond()))
@@ -546,8 +540,9 @@ fn pending(request: &RequestId) -> Response {
     response
 }
 
-/// A request id as a part of an address: what has a meaning there is written as its number.
-fn path_segment(text: &str) -> String {
+/// Text as one part of an address: what has a meaning there is written as its number.
+#[must_use]
+pub fn path_segment(text: &str) -> String {
     let part = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
             char::from(byte).to_string()

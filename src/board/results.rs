@@ -86,21 +86,9 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
 
     fn result(nth: usize, partition: u32) -> CommandResult {
-        CommandResult {
-            request: RequestId::parse(&format!("r{nth}")).expect("an id"),
-            partition,
-            at: Timestamp::default(),
-            action: "comment".into(),
-            confirm: None,
-            outcome: Outcome::Done,
-            count: 1,
-            message: "".into(),
-            incidents: Vec::new(),
-            lines: Vec::new(),
-        }
+        CommandResult { partition, ..CommandResult::sample(nth) }
     }
 
     #[test]

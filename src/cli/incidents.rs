@@ -13,6 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{ConfigFile, Failure, run};
+use crate::api::path_segment;
 use crate::model::Timestamp;
 
 /// Longer than the API waits for a result.
@@ -249,17 +250,17 @@ fn question(action: Action) -> Result<Question, Failure> {
         body: None,
         show,
     };
-    let on = |id: &str, word: &str| format!("/v1/incidents/{}/{word}", segment(id));
+    let on = |id: &str, word: &str| format!("/v1/incidents/{}/{word}", path_segment(id));
     Ok(match action {
         Action::List { state, matchers, limit } => {
             let mut query = vec![("state", state), ("limit", limit.to_string())];
             query.extend(matchers.into_iter().map(|matcher| ("match", matcher)));
             Question { query, ..get("/v1/incidents".to_owned(), show_list) }
         }
-        Action::Show { id } => get(format!("/v1/incidents/{}", segment(&id)), show_one),
+        Action::Show { id } => get(format!("/v1/incidents/{}", path_segment(&id)), show_one),
         Action::Timeline { id } => get(on(&id, "timeline"), show_timeline),
         Action::Result { request } => {
-            get(format!("/v1/commands/{}", segment(&request)), show_result)
+            get(format!("/v1/commands/{}", path_segment(&request)), show_result)
         }
         Action::Acknowledge { id, when, sending } => {
             post(on(&id, "acknowledge"), &sending, when.fields())?
@@ -343,7 +344,8 @@ fn post(
 }
 
 async fn ask(base: &str, question: &Question) -> Result<(StatusCode, Value), Failure> {
-    let query = question.query.iter().map(|(name, value)| format!("{name}={}", segment(value)));
+    let query =
+        question.query.iter().map(|(name, value)| format!("{name}={}", path_segment(value)));
     let query = query.collect::<Vec<_>>().join("&");
     let mark = if query.is_empty() { "" } else { "?" };
     let url = format!("{base}{}{mark}{query}", question.path);
@@ -369,17 +371,6 @@ async fn ask(base: &str, question: &Question) -> Result<(StatusCode, Value), Fai
         Failure::other(format!("{url}: answers {status} and no JSON; is Muster there?"))
     })?;
     Ok((status, answer))
-}
-
-/// Text as one part of an address.
-fn segment(text: &str) -> String {
-    let part = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(part).collect()
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -92,13 +92,12 @@ fn matching(
 
 fn dismiss(state: &mut State, touched: &mut Touched, now: Timestamp, actor: &str, id: IncidentId) {
     let Some(held) = state.incident(id) else { return };
-    let firing: Vec<AlertId> = held.members.iter().copied().collect();
+    let fires = |id: &&AlertId| state.alert(**id).is_some_and(|alert| alert.is_firing());
+    let firing: Vec<AlertId> = held.members.iter().filter(fires).copied().collect();
     touched.by(state, id, actor);
     for alert in firing {
-        if state.alert(alert).is_some_and(|alert| alert.is_firing()) {
-            touched.alert(state, id, alert, now);
-            state.change_alert(alert, |alert| alert.resolved = Some((now, Resolution::ByHand)));
-        }
+        touched.alert(state, id, alert, now);
+        state.change_alert(alert, |alert| alert.resolved = Some((now, Resolution::ByHand)));
     }
     state.change_incident(id, |incident| {
         incident.resolved = Some((now, Resolution::ByHand));

@@ -150,21 +150,10 @@ impl<T> ByAge<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::command::Outcome;
 
     fn result(nth: i64) -> CommandResult {
-        CommandResult {
-            request: RequestId::parse(&format!("r{nth}")).expect("an id"),
-            partition: 0,
-            at: Timestamp::from_millis(nth),
-            action: "comment".into(),
-            confirm: None,
-            outcome: Outcome::Done,
-            count: 1,
-            message: "".into(),
-            incidents: Vec::new(),
-            lines: Vec::new(),
-        }
+        let sample = CommandResult::sample(usize::try_from(nth).expect("a small number"));
+        CommandResult { at: Timestamp::from_millis(nth), ..sample }
     }
 
     #[test]

@@ -359,6 +359,25 @@ pub struct CommandResult {
     pub lines: Vec<Box<str>>,
 }
 
+#[cfg(test)]
+impl CommandResult {
+    /// A comment that was done, under a request id with this number.
+    pub(crate) fn sample(nth: usize) -> Self {
+        Self {
+            request: RequestId::parse(&format!("r{nth}")).expect("an id"),
+            partition: 0,
+            at: Timestamp::default(),
+            action: "comment".into(),
+            confirm: None,
+            outcome: Outcome::Done,
+            count: 1,
+            message: "".into(),
+            incidents: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+}
+
 /// When and why an incident is quiet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snoozed {

@@ -103,16 +103,17 @@ fn turns(parts: &Deliver) -> Result<(), JournalError> {
 /// # Errors
 /// Says what cannot be used.
 pub fn check(settings: &Settings, clock: &SharedClock, lines: &Lines) -> Result<(), String> {
-    // A route to nowhere must show before the first partition is assigned.
-    Notify::new(Arc::new(settings.clone())).map_err(|error| error.to_string())?;
     receivers(settings, clock, lines).map(drop)
 }
 
+/// The receivers of settings that can be used.
 fn receivers(
     settings: &Settings,
     clock: &SharedClock,
     lines: &Lines,
 ) -> Result<BTreeMap<Arc<str>, Receiver>, String> {
+    // A route to nowhere must show before the first partition is assigned.
+    Notify::new(Arc::new(settings.clone())).map_err(|error| error.to_string())?;
     let receivers = settings.receivers.iter().map(|settings| {
         let receiver = Receiver::new(settings, Arc::clone(clock), lines);
         Ok((Arc::from(&*settings.name), receiver.map_err(|error| error.to_string())?))
@@ -175,7 +176,6 @@ impl Worker {
         let unusable = |error: String| JournalError::fatal("setting up notify", error);
         let version = parts.settings.version();
         let settings = parts.settings.get();
-        check(&settings, &parts.clock, &parts.lines).map_err(unusable)?;
         let receivers = receivers(&settings, &parts.clock, &parts.lines).map_err(unusable)?;
         for name in receivers.keys() {
             // A counter that begins with its first count hides that count from `increase()`.

@@ -108,7 +108,7 @@ impl Reloader {
                 changed: config.changed(&current),
                 needs_restart: config.needs_restart(&self.started),
             };
-            self.put(&config, &current);
+            self.put(&config, &reloaded.changed);
             *current = config;
             reloaded
         });
@@ -147,8 +147,7 @@ impl Reloader {
         Ok(config)
     }
 
-    fn put(&self, config: &Config, before: &Config) {
-        let changed = config.changed(before);
+    fn put(&self, config: &Config, changed: &[&str]) {
         let has = |part: &str| changed.contains(&part);
         if has("collect") {
             let settings = self.in_force.collect.get();
