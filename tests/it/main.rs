@@ -10,6 +10,7 @@ mod journal;
 mod kafka;
 mod laws;
 mod notify;
+mod oracle;
 mod process;
 mod real_input;
 mod replay;
