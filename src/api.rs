@@ -23,6 +23,7 @@ use crate::telemetry::{Health, Metrics};
 use crate::worker::intake::Intake;
 
 mod events;
+mod explain;
 mod failure;
 mod incidents;
 pub mod server;
@@ -85,6 +86,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/events", post(events::take))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/incidents/{id}/explain", get(explain::incident))
+        .route("/v1/alerts/{id}/explain", get(explain::alert))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))

@@ -30,14 +30,22 @@ pub struct Settings {
     pub keep: Span,
     /// How many incidents are shown (default 50,000); beyond it the one resolved longest goes.
     pub max: usize,
-    /// How many alerts of an incident are shown (default 1,000); beyond it the oldest that is over
-    /// goes, then the oldest.
+    /// How many alerts of an incident are shown (default 100,000, which is what a pattern may let
+    /// in); beyond it the oldest that is over goes, then the oldest.
     pub alerts_max: usize,
+    /// How many alerts are shown in all (default 1,000,000); beyond it the incident resolved longest
+    /// goes.
+    pub alerts_in_all_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keep: Span::from_secs(24 * 3_600), max: 50_000, alerts_max: 1_000 }
+        Self {
+            keep: Span::from_secs(24 * 3_600),
+            max: 50_000,
+            alerts_max: 100_000,
+            alerts_in_all_max: 1_000_000,
+        }
     }
 }
 
@@ -56,6 +64,24 @@ impl Shown {
     #[must_use]
     pub fn whole(&self) -> Change {
         Change { alerts: self.alerts.values().cloned().collect(), ..self.change.clone() }
+    }
+
+    /// One of its alerts.
+    #[must_use]
+    pub fn alert(&self, id: AlertId) -> Option<&Member> {
+        self.alerts.get(&id)
+    }
+
+    /// Its alerts by start: at most `limit` after one of them, how many come before those, and how
+    /// many after.
+    #[must_use]
+    pub fn page(&self, after: Option<AlertId>, limit: usize) -> (Vec<Member>, usize, usize) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.alerts.range((from, Bound::Unbounded));
+        let page: Vec<Member> = rest.take(limit).map(|(_, member)| member.clone()).collect();
+        let before = after.map_or(0, |after| self.alerts.range(..=after).count());
+        let behind = self.alerts.len() - before - page.len();
+        (page, before, behind)
     }
 }
 
@@ -121,6 +147,8 @@ pub struct Board {
     settings: Settings,
     metrics: Metrics,
     shown: DashMap<IncidentId, Arc<Shown>>,
+    /// The incident of each alert that is shown.
+    homes: DashMap<AlertId, IncidentId>,
     index: RwLock<Index>,
     loaded: AtomicBool,
     as_of: AtomicI64,
@@ -132,6 +160,8 @@ struct Index {
     all: BTreeSet<IncidentId>,
     open: BTreeSet<IncidentId>,
     over: BTreeSet<(Timestamp, IncidentId)>,
+    /// How many alerts they have.
+    alerts: usize,
 }
 
 impl Board {
@@ -146,6 +176,7 @@ impl Board {
             settings,
             metrics,
             shown: DashMap::new(),
+            homes: DashMap::new(),
             index: RwLock::default(),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
@@ -223,6 +254,13 @@ impl Board {
         self.shown.get(&id).map(|shown| Arc::clone(&shown))
     }
 
+    /// The incident that an alert belongs to.
+    #[must_use]
+    pub fn of_alert(&self, id: AlertId) -> Option<Arc<Shown>> {
+        let home = self.homes.get(&id).map(|home| *home)?;
+        self.get(home)
+    }
+
     /// The incidents that a reader asks for. What changes meanwhile may be in it or not, but
     /// nothing is in two pages.
     #[must_use]
@@ -267,19 +305,28 @@ impl Board {
         let shown = Arc::make_mut(&mut entry);
         shown.change = change;
         shown.known_at = now;
-        shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
+        let had = shown.alerts.len();
+        for member in members {
+            self.homes.insert(member.id, id);
+            shown.alerts.insert(member.id, member);
+        }
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
-            match over {
-                Some(id) => drop(shown.alerts.remove(&id)),
-                None => drop(shown.alerts.pop_first()),
+            let gone = match over {
+                Some(id) => shown.alerts.remove_entry(&id),
+                None => shown.alerts.pop_first(),
+            };
+            if let Some((alert, _)) = gone {
+                self.homes.remove(&alert);
             }
             dropped += 1;
         }
+        let has = shown.alerts.len();
         drop(entry);
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
         self.write_index(|index| {
+            index.alerts = index.alerts + has - had;
             index.all.insert(id);
             index.over.remove(&(was_at, id));
             if open {
@@ -294,7 +341,8 @@ impl Board {
     fn trim(&self) {
         loop {
             let victim = self.write_index(|index| {
-                if index.all.len() <= self.settings.max {
+                let fit = index.alerts <= self.settings.alerts_in_all_max;
+                if index.all.len() <= self.settings.max && fit {
                     return None;
                 }
                 let over = index.over.first().map(|(_, id)| (*id, "resolved_incident"));
@@ -312,10 +360,16 @@ impl Board {
 
     fn remove(&self, id: IncidentId) {
         let removed = self.shown.remove(&id);
+        if let Some((_, shown)) = &removed {
+            for alert in shown.alerts.keys() {
+                self.homes.remove_if(alert, |_, home| *home == id);
+            }
+        }
         self.write_index(|index| {
             index.all.remove(&id);
             index.open.remove(&id);
             if let Some((_, shown)) = removed {
+                index.alerts -= shown.alerts.len();
                 index.over.remove(&(shown.change.at, id));
             }
         });

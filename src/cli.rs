@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config};
 
 mod check;
+mod client;
 mod demo;
+mod explain;
 mod replay;
 pub mod run;
 mod topics;
@@ -46,6 +48,9 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Say why the alerts of an incident are together, or why an alert is where it is and what it
+    /// nearly joined.
+    Explain(explain::Options),
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -126,6 +131,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Run { config, stages } => run::run(&config.load()?, &stages),
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
     }

@@ -29,10 +29,11 @@
 //! collect: model, stage, wire
 //! correlate: collect, model, stage, wire
 //! notify: clock, model, stage, telemetry, wire
+//! explain: model, notify
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
 //! worker: board, clock, collect, correlate, journal, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, model, shutdown, telemetry, wire, worker
+//! api: board, clock, explain, model, shutdown, telemetry, wire, worker
 //! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
 //! cli: api, board, clock, collect, config, correlate, journal, kafka, model, notify, replay, shutdown, stage, telemetry, wire, worker
@@ -62,6 +63,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
+pub mod explain;
 pub mod journal;
 pub mod kafka;
 pub mod model;

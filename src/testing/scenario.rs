@@ -15,6 +15,7 @@
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
+//! 12:05:30  collect_restarts   # it forgets everything
 //! 12:06:00  settings           # patterns that follow replace those before
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
@@ -46,6 +47,7 @@ pub struct Scenario {
 enum Step {
     Event(Vec<u8>),
     Tick,
+    CollectRestarts,
     Settings(CorrelateSettings),
 }
 
@@ -149,6 +151,7 @@ impl Scenario {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
                 Step::Tick => pipeline.tick(*at),
+                Step::CollectRestarts => pipeline.forget_collected(),
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
             match run {
@@ -244,6 +247,7 @@ impl Reader {
         self.later = false;
         let step = match &words.plain[1..] {
             [word] if word == "tick" => Step::Tick,
+            [word] if word == "collect_restarts" => Step::CollectRestarts,
             [word] if word == "settings" => {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
@@ -255,7 +259,9 @@ impl Reader {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
             _ => {
-                return Err("after the time: `source host/check status`, `tick`, `settings`".into());
+                return Err("after the time: `source host/check status`, `tick`, `settings`, \
+                            `collect_restarts`"
+                    .into());
             }
         };
         self.scenario.steps.push((at, step));

@@ -996,8 +996,8 @@ pub(super) fn pairs(pattern: &Pattern, event: &Event) -> Vec<Pair> {
                 values.iter().filter(|value| !value.is_empty()).cloned().collect()
             }
         };
-        let with = |row: &Vec<(Box<str>, Box<str>)>, value: &Box<str>| {
-            row.iter().cloned().chain([(tag.clone(), value.clone())]).collect()
+        let with = |row: &Vec<(Box<str>, Box<str>)>, value: &str| {
+            row.iter().cloned().chain([(tag.clone(), value.into())]).collect()
         };
         rows = rows.iter().flat_map(|row| values.iter().map(|value| with(row, value))).collect();
     }
