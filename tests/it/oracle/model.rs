@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use muster::model::alert::Refusal;
+use muster::model::alert::{Refusal, Side};
 use muster::model::event::{Identity, Report};
 use muster::model::matcher::{Labels, Values};
 use muster::model::update::Touch;
@@ -88,9 +88,20 @@ pub(super) struct Why {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TurnedDown {
     pub(super) incident: IncidentId,
+    pub(super) apart: Span,
+    /// Why, by each pattern under which it was looked at.
+    pub(super) under: Vec<Under>,
+}
+
+/// Why a pattern did not join an alert to an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Under {
     pub(super) pattern: Box<str>,
     pub(super) reason: Refusal,
-    pub(super) apart: Span,
+    /// How far outside the bounds it started.
+    pub(super) missed: Option<(Span, Side)>,
+    /// What else would have kept it out.
+    pub(super) besides: Vec<Refusal>,
 }
 
 #[derive(Debug, Clone)]
@@ -615,13 +626,16 @@ impl Model {
                 break;
             }
         }
-        let full = refused.iter().rev().find(|(_, one)| one.reason == Refusal::Full);
+        let full = refused.iter().rev().find(|(_, one)| one.under[0].reason == Refusal::Full);
         let full = full.map(|(number, _)| *number);
         let mut turned_down: Vec<TurnedDown> = Vec::new();
         for (number, one) in refused {
             let joined = found.as_ref().is_some_and(|(incident, _)| *incident == number);
-            if !joined && !turned_down.iter().any(|known| known.incident == one.incident) {
-                turned_down.push(one);
+            let known = turned_down.iter_mut().find(|known| known.incident == one.incident);
+            match known {
+                _ if joined => {}
+                Some(known) => known.under.extend(one.under),
+                None => turned_down.push(one),
             }
         }
         turned_down.sort_by_key(|one| (one.apart, one.incident));
@@ -688,9 +702,23 @@ impl Model {
         refused: &mut Vec<(usize, TurnedDown)>,
     ) {
         let incident = self.incident(number);
-        let apart = start.apart(incident.first);
-        let (incident, pattern) = (incident.id.expect("it was told"), pattern.name.clone());
-        refused.push((number, TurnedDown { incident, pattern, reason, apart }));
+        let (first, latest) = (incident.first, incident.latest);
+        // How far it would have to move to lie within the window and the gap at once.
+        let gap = pattern.gap.unwrap_or(pattern.window);
+        let early = [first - pattern.window, first - gap].map(|from| from.since(start));
+        let late = if pattern.gap.is_some() { latest + gap } else { first + pattern.window };
+        let late = [first + pattern.window, late].map(|to| start.since(to));
+        let far =
+            |by: [Span; 2], side| (by[0].max(by[1]) > Span::ZERO).then(|| (by[0].max(by[1]), side));
+        let missed = far(early, Side::Early).or_else(|| far(late, Side::Late));
+        let over = incident.over.is_some() && pattern.gap.is_none();
+        let full = self.members(number).count() >= pattern.max_alerts as usize;
+        let besides = [(over, Refusal::Resolved), (full, Refusal::Full)];
+        let besides = besides.into_iter().filter(|(so, other)| *so && *other != reason);
+        let besides = besides.map(|(_, other)| other).collect();
+        let under = vec![Under { pattern: pattern.name.clone(), reason, missed, besides }];
+        let (incident, apart) = (incident.id.expect("it was told"), start.apart(first));
+        refused.push((number, TurnedDown { incident, apart, under }));
     }
 
     /// Rules 5 and 6 for an incident that a new alert could join: what was over or calm by the

@@ -15,7 +15,7 @@ use muster::stage::{Kind, Offset, Output, Record as LogRecord, Slot, Stage};
 use muster::wire;
 use muster::wire::row::{self, CorrelateRow};
 
-use super::model::{Alert, Body, Incident, Model, Record, Told};
+use super::model::{Alert, Body, Incident, Model, Record, Told, Under};
 
 /// How many incidents that were turned down are named.
 const NAMED_MAX: usize = 5;
@@ -182,17 +182,28 @@ impl Watched {
             (&event.host, &event.check, &event.tags, &event.description, &event.links);
         same("content", &content, &wanted_content)?;
         same("why", &(&alert.why.pair, alert.why.apart), &(&wanted.why.pair, wanted.why.apart))?;
-        let named = alert
-            .why
-            .turned_down
-            .iter()
-            .map(|one| (one.incident, &one.pattern, one.reason, one.apart));
+        let named = &alert.why.turned_down;
         let all = &wanted.why.turned_down;
-        let wanted_named = all
-            .iter()
-            .take(NAMED_MAX)
-            .map(|one| (one.incident, &one.pattern, one.reason, one.apart));
-        same("turned down", &named.collect::<Vec<_>>(), &wanted_named.collect::<Vec<_>>())?;
+        let nearest: Vec<Span> = named.iter().map(|one| one.apart).collect();
+        let wanted_nearest = all.iter().take(NAMED_MAX).map(|one| one.apart);
+        same("turned down", &nearest, &wanted_nearest.collect())?;
+        for one in named {
+            // Of several that are as near as the fifth, any may be named.
+            let wanted = all.iter().find(|wanted| wanted.incident == one.incident);
+            let wanted = wanted.ok_or_else(|| format!("{} was not turned down", one.incident))?;
+            same("apart", &one.apart, &wanted.apart)?;
+            let under = Under {
+                pattern: one.pattern.clone(),
+                reason: one.reason,
+                missed: one.missed,
+                besides: one.besides.clone(),
+            };
+            // By the first pattern; of many that lie outside its window, the nearest are looked at, the
+            // one that is joined in the end among them.
+            if all.len() < NAMED_MAX || !wanted.under.contains(&under) {
+                same("turned down for", &under, &wanted.under[0])?;
+            }
+        }
         // Only the nearest outside the window are looked at, so that more may be more still.
         let more = all.len().saturating_sub(NAMED_MAX);
         if alert.why.more as usize > more {
