@@ -14,6 +14,7 @@ mod oracle;
 mod process;
 mod real_input;
 mod replay;
+mod replay_log;
 mod scenarios;
 mod shutdown;
 mod stages_apart;
