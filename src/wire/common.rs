@@ -39,7 +39,7 @@ pub(super) fn incident_id(text: &str) -> Result<IncidentId, WireError> {
 }
 
 /// Left out where there is none, so that what was written before it was there is the same bytes.
-pub(super) fn nothing<T: Clone>(list: &Cow<'_, [T]>) -> bool {
+pub(super) fn nothing<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 
