@@ -110,6 +110,37 @@ fn rules_are_tried_on_what_the_daemon_has_read_while_it_runs_and_after() {
 }
 
 #[test]
+fn rules_are_tried_on_what_is_kept_on_kafka() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let brokers = muster::testing::broker::shared().expect("a broker");
+    let port = free_port();
+    let prefix = format!("replayed-{port}");
+    let topics = ["events", "alerts", "state", "incidents", "deliveries", "dead_letters"];
+    let topics = topics.map(|topic| format!("{topic}: {{name: {prefix}.{topic}}}")).join(", ");
+    let write = |name: &str, patterns: &str| {
+        let text = format!(
+            "journal: {{kind: kafka, brokers: \"{brokers}\", group: \"{prefix}\", replication: 1, \
+             instance: one, topics: {{{topics}}}}}\napi: {{listen: \"127.0.0.1:{port}\"}}\n{patterns}"
+        );
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).expect("a file");
+        file
+    };
+    let (here, other) = (write("here.yaml", WITH), write("other.yaml", WITHOUT));
+    let mut create = Command::new(env!("CARGO_BIN_EXE_muster"));
+    let made = create.args(["topics", "--create", "-c"]).arg(&here).output().expect("it runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let _daemon = Muster::start(&here, &[]);
+    feed(port);
+    for (config, arguments, incidents) in
+        [(&here, &[][..], 1), (&other, &[], 3), (&other, &["--as-was"], 1)]
+    {
+        let summary = &replayed(config, arguments)["summary"];
+        assert_eq!((&summary["alerts"], &summary["incidents"]), (&json!(3), &json!(incidents)));
+    }
+}
+
+#[test]
 fn what_cannot_be_read_or_tried_is_said() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = config(&directory, "here.yaml", 0, WITH);

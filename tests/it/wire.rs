@@ -288,6 +288,22 @@ fn a_change() -> Change {
     }
 }
 
+/// With what an explanation rests on: it was not kept before.
+fn an_explained_change() -> Change {
+    let mut change = a_change();
+    change.further = vec![pair()];
+    change.further_cut = 2;
+    let why = &mut change.alerts[0].why;
+    let missed =
+        [(40_000, Side::Late), (1, Side::Early)].map(|(by, side)| (Span::from_millis(by), side));
+    for (turned_down, missed) in why.turned_down.iter_mut().zip(missed) {
+        turned_down.missed = Some(missed);
+        turned_down.besides = vec![Refusal::Resolved, Refusal::Full];
+    }
+    why.lacks = vec![Lack { pattern: "rack".into(), tag: "rack \"r\"".into() }];
+    change
+}
+
 /// What came with flapping.
 fn a_flapping_change() -> Change {
     let mut change = Change { kinds: ChangeKind::ALL.to_vec(), flapping: true, ..a_change() };
@@ -386,6 +402,7 @@ fn records_of_version_1_are_what_they_were() {
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
+    holds("change.v1.explained.json", &an_explained_change(), change::encode, change::decode);
     holds(
         "event.v1.json",
         &(an_event(), later(456)),
