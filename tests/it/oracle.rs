@@ -33,9 +33,11 @@ fn config(cases: u32) -> ProptestConfig {
 fn agrees(log: &draw::Log) -> Result<(), TestCaseError> {
     let mut watched = Watched::new();
     for (nth, record) in log.records.iter().enumerate() {
-        watched
-            .apply(record)
-            .map_err(|why| TestCaseError::fail(format!("after record {nth}: {why}")))?;
+        let failed = |why| TestCaseError::fail(format!("after record {nth}: {why}"));
+        watched.apply(record).map_err(failed)?;
+        if (nth + 1) % log.restart_every == 0 {
+            watched.restart().map_err(failed)?;
+        }
     }
     Ok(())
 }

@@ -27,11 +27,14 @@ const IDENTITIES: u8 = 8;
 #[derive(Clone)]
 pub(super) struct Log {
     pub(super) records: Vec<Record>,
+    /// After so many records each, correlate is restored from its rows.
+    pub(super) restart_every: usize,
 }
 
 impl fmt::Debug for Log {
     /// One record a line, with the seconds since the first one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "restored every {} records", self.restart_every)?;
         for (nth, record) in self.records.iter().enumerate() {
             let second = (record.time.as_millis() - BEGIN) / 1_000;
             let (word, bytes) = match &record.body {
@@ -98,7 +101,9 @@ pub(super) fn log(theme: Theme) -> impl Strategy<Value = Log> {
     let books = prop::collection::vec(book(theme), 1..3);
     let lives = prop::sample::select(vec![3 * 60_i64, 10 * 60, 7 * 86_400]);
     let steps = prop::collection::vec(step(theme), 5..40);
-    (books, lives, any::<bool>(), steps).prop_map(|(books, lives, two_shards, steps)| {
+    let restarts = prop::sample::select(vec![usize::MAX, 7, 3]);
+    let drawn = (books, lives, any::<bool>(), restarts, steps);
+    drawn.prop_map(|(books, lives, two_shards, restart_every, steps)| {
         let mut now = BEGIN;
         let first = Record { time: millis(now), body: Body::Settings(books[0].clone()) };
         let mut records = vec![first];
@@ -119,7 +124,7 @@ pub(super) fn log(theme: Theme) -> impl Strategy<Value = Log> {
             };
             records.push(Record { time: millis(now), body });
         }
-        Log { records }
+        Log { records, restart_every }
     })
 }
 

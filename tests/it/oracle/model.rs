@@ -83,6 +83,8 @@ pub(super) struct Why {
     pub(super) apart: Span,
     /// Everything that was turned down, the nearest first.
     pub(super) turned_down: Vec<TurnedDown>,
+    /// Where it opened an incident: patterns, by name, that it fits but for a tag.
+    pub(super) lacks: Vec<(Box<str>, Box<str>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -643,11 +645,15 @@ impl Model {
         match found {
             Some((incident, pair)) => {
                 let apart = start.apart(self.incident(incident).first);
-                alert.why = Why { pair: Some(pair), apart, turned_down };
+                alert.why = Why { pair: Some(pair), apart, turned_down, lacks: Vec::new() };
                 self.join(incident, alert);
             }
             None => {
-                alert.why = Why { pair: None, apart: Span::ZERO, turned_down };
+                let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
+                let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.content));
+                let lacks =
+                    fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
+                alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
                 let links = full.filter(|full| self.incident(*full).continued_by.is_none());
                 self.open(alert, links);
             }
@@ -1008,6 +1014,12 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
         kinds.push(ChangeKind::Resolved);
     }
     kinds
+}
+
+/// The first tag of a pattern that an event does not have.
+fn lack(pattern: &Pattern, event: &Event) -> Option<(Box<str>, Box<str>)> {
+    let tag = pattern.by.iter().find(|tag| event.values(tag).iter().all(str::is_empty))?;
+    Some((pattern.name.clone(), tag.clone()))
 }
 
 /// Rule 7: the pairs an alert has under a pattern, by value; at most 32.

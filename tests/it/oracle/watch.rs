@@ -38,6 +38,8 @@ pub(super) struct Watched {
     alerts: BTreeMap<AlertId, model::Alert>,
     incidents: BTreeMap<IncidentId, model::Incident>,
     oks: BTreeMap<Vec<u8>, row::RememberedOk>,
+    /// The changelog, compacted.
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
     replayed: BTreeMap<IncidentId, Replayed>,
 }
 
@@ -56,6 +58,7 @@ impl Watched {
             alerts: BTreeMap::new(),
             incidents: BTreeMap::new(),
             oks: BTreeMap::new(),
+            rows: BTreeMap::new(),
             replayed: BTreeMap::new(),
         }
     }
@@ -70,6 +73,15 @@ impl Watched {
         self.compare_oks()?;
         self.replay(changes)?;
         self.holds()
+    }
+
+    /// Throws correlate away and restores it from its rows.
+    pub(super) fn restart(&mut self) -> Checked {
+        self.correlate = Correlate::new(&nothing());
+        for (key, value) in &self.rows {
+            self.correlate.restore(key, value).map_err(fail)?;
+        }
+        self.correlate.restored().map_err(fail)
     }
 
     fn read(&mut self, record: &Record) -> Result<Vec<Change>, String> {
@@ -96,6 +108,10 @@ impl Watched {
     }
 
     fn row(&mut self, key: &[u8], value: Option<&[u8]>) -> Checked {
+        match value {
+            Some(value) => drop(self.rows.insert(key.to_vec(), value.to_vec())),
+            None => drop(self.rows.remove(key)),
+        }
         let text = String::from_utf8_lossy(key).into_owned();
         let Some(value) = value else {
             match text.split_at(2) {
@@ -182,6 +198,8 @@ impl Watched {
             (&event.host, &event.check, &event.tags, &event.description, &event.links);
         same("content", &content, &wanted_content)?;
         same("why", &(&alert.why.pair, alert.why.apart), &(&wanted.why.pair, wanted.why.apart))?;
+        let lacks = alert.why.lacks.iter().map(|lack| (lack.pattern.clone(), lack.tag.clone()));
+        same("lacks", &lacks.collect(), &wanted.why.lacks)?;
         let named = &alert.why.turned_down;
         let all = &wanted.why.turned_down;
         let nearest: Vec<Span> = named.iter().map(|one| one.apart).collect();
