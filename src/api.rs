@@ -26,6 +26,7 @@ use crate::worker::intake::Intake;
 
 mod commands;
 mod events;
+mod explain;
 mod failure;
 mod incidents;
 pub mod reload;
@@ -99,6 +100,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/incidents/{id}/timeline", get(commands::timeline))
         .route("/v1/incidents/{id}/{action}", post(commands::on_incident))
         .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
+        .route("/v1/incidents/{id}/explain", get(explain::incident))
+        .route("/v1/alerts/{id}/explain", get(explain::alert))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))

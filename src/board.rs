@@ -36,14 +36,17 @@ pub struct Settings {
     pub keep: Span,
     /// How many incidents are shown (default 50,000); beyond it the one resolved longest goes.
     pub max: usize,
-    /// How many alerts of an incident are shown (default 1,000); beyond it the oldest that is over
-    /// goes, then the oldest.
+    /// How many alerts of an incident are shown (default 100,000, which is what a pattern may let
+    /// in); beyond it the oldest that is over goes, then the oldest.
     pub alerts_max: usize,
     /// How many changes of an incident its timeline shows (default 200); beyond it the oldest go.
     pub timeline_max: usize,
     /// How many changes all timelines hold together (default 1,000,000); beyond it each new one
     /// takes the place of its incident's oldest.
     pub timelines_max: usize,
+    /// How many alerts are shown in all (default 1,000,000); beyond it the incident resolved longest
+    /// goes.
+    pub alerts_in_all_max: usize,
 }
 
 impl Default for Settings {
@@ -51,9 +54,10 @@ impl Default for Settings {
         Self {
             keep: Span::from_secs(24 * 3_600),
             max: 50_000,
-            alerts_max: 1_000,
+            alerts_max: 100_000,
             timeline_max: 200,
             timelines_max: 1_000_000,
+            alerts_in_all_max: 1_000_000,
         }
     }
 }
@@ -75,6 +79,24 @@ impl Shown {
     #[must_use]
     pub fn whole(&self) -> Change {
         Change { alerts: self.alerts.values().cloned().collect(), ..self.change.clone() }
+    }
+
+    /// One of its alerts.
+    #[must_use]
+    pub fn alert(&self, id: AlertId) -> Option<&Member> {
+        self.alerts.get(&id)
+    }
+
+    /// Its alerts by start: at most `limit` after one of them, how many come before those, and how
+    /// many after.
+    #[must_use]
+    pub fn page(&self, after: Option<AlertId>, limit: usize) -> (Vec<Member>, usize, usize) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.alerts.range((from, Bound::Unbounded));
+        let page: Vec<Member> = rest.take(limit).map(|(_, member)| member.clone()).collect();
+        let before = after.map_or(0, |after| self.alerts.range(..=after).count());
+        let behind = self.alerts.len() - before - page.len();
+        (page, before, behind)
     }
 }
 
@@ -179,6 +201,8 @@ pub struct Board {
     settings: Settings,
     metrics: Metrics,
     shown: DashMap<IncidentId, Arc<Shown>>,
+    /// The incident of each alert that is shown.
+    homes: DashMap<AlertId, IncidentId>,
     index: RwLock<Index>,
     results: Results,
     /// How many changes all timelines hold.
@@ -193,6 +217,8 @@ struct Index {
     all: BTreeSet<IncidentId>,
     open: BTreeSet<IncidentId>,
     over: BTreeSet<(Timestamp, IncidentId)>,
+    /// How many alerts they have.
+    alerts: usize,
 }
 
 impl Board {
@@ -208,6 +234,7 @@ impl Board {
             settings,
             metrics,
             shown: DashMap::new(),
+            homes: DashMap::new(),
             index: RwLock::default(),
             results: Results::default(),
             timelines: AtomicUsize::new(0),
@@ -299,6 +326,13 @@ impl Board {
         self.shown.get(&id).map(|shown| Arc::clone(&shown))
     }
 
+    /// The incident that an alert belongs to.
+    #[must_use]
+    pub fn of_alert(&self, id: AlertId) -> Option<Arc<Shown>> {
+        let home = self.homes.get(&id).map(|home| *home)?;
+        self.get(home)
+    }
+
     /// The incidents that a reader asks for. What changes meanwhile may be in it or not, but
     /// nothing is in two pages.
     #[must_use]
@@ -350,21 +384,30 @@ impl Board {
         let shown = Arc::make_mut(&mut entry);
         shown.change = change;
         shown.known_at = now;
-        shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
         let cut = self.note(&mut shown.timeline, happened);
+        let had = shown.alerts.len();
+        for member in members {
+            self.homes.insert(member.id, id);
+            shown.alerts.insert(member.id, member);
+        }
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
-            match over {
-                Some(id) => drop(shown.alerts.remove(&id)),
-                None => drop(shown.alerts.pop_first()),
+            let gone = match over {
+                Some(id) => shown.alerts.remove_entry(&id),
+                None => shown.alerts.pop_first(),
+            };
+            if let Some((alert, _)) = gone {
+                self.homes.remove(&alert);
             }
             dropped += 1;
         }
+        let has = shown.alerts.len();
         drop(entry);
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
         self.metrics.board_dropped.with_label_values(&["timeline"]).inc_by(cut);
         self.write_index(|index| {
+            index.alerts = index.alerts + has - had;
             index.all.insert(id);
             index.over.remove(&(was_at, id));
             if open {
@@ -393,7 +436,8 @@ impl Board {
     fn trim(&self) {
         loop {
             let victim = self.write_index(|index| {
-                if index.all.len() <= self.settings.max {
+                let fit = index.alerts <= self.settings.alerts_in_all_max;
+                if index.all.len() <= self.settings.max && fit {
                     return None;
                 }
                 let over = index.over.first().map(|(_, id)| (*id, "resolved_incident"));
@@ -413,11 +457,15 @@ impl Board {
         let removed = self.shown.remove(&id);
         if let Some((_, shown)) = &removed {
             self.timelines.fetch_sub(shown.timeline.len(), Ordering::Relaxed);
+            for alert in shown.alerts.keys() {
+                self.homes.remove_if(alert, |_, home| *home == id);
+            }
         }
         self.write_index(|index| {
             index.all.remove(&id);
             index.open.remove(&id);
             if let Some((_, shown)) = removed {
+                index.alerts -= shown.alerts.len();
                 index.over.remove(&(shown.change.at, id));
             }
         });

@@ -12,7 +12,9 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config};
 
 mod check;
+mod client;
 mod demo;
+mod explain;
 mod incidents;
 mod replay;
 pub mod run;
@@ -50,6 +52,9 @@ enum Command {
     },
     /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
     Incidents(incidents::Options),
+    /// Say why the alerts of an incident are together, or why an alert is where it is and what it
+    /// nearly joined.
+    Explain(explain::Options),
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -135,6 +140,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
         Command::Incidents(options) => incidents::run(options),
+        Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
     }

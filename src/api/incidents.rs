@@ -21,7 +21,7 @@ const LIMIT_MAX: usize = 1_000;
 /// How many matchers a question may have; each is held against every incident.
 const MATCHERS_MAX: usize = 50;
 
-type Pairs = Vec<(String, String)>;
+pub(super) type Pairs = Vec<(String, String)>;
 
 /// Answers `GET /v1/incidents`.
 pub(super) async fn list(
@@ -98,7 +98,7 @@ fn wanted(text: &str) -> Result<Wanted, Failure> {
     })
 }
 
-fn limit(text: &str) -> Result<usize, Failure> {
+pub(super) fn limit(text: &str) -> Result<usize, Failure> {
     let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
     limit.ok_or_else(|| {
         Failure::bad_request("bad_query", format!("`limit` is a number from 1 to {LIMIT_MAX}"))

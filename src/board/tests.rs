@@ -53,6 +53,8 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         changed_at: start(nth),
         resolved: (!open).then_some((start(nth), Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts::default(),
         hosts: vec![host.into()],
         checks: vec!["cpu".into()],
@@ -110,6 +112,47 @@ fn alerts_have_a_bound_and_those_that_are_over_go_first() {
     board.apply(NOW, change(1, 2, true, vec![member(4, true)]));
     assert_eq!(hosts(&board), ["web-3", "web-4"]);
     assert_eq!(dropped(&board, "alert"), 2);
+}
+
+#[test]
+fn an_alert_is_found_for_as_long_as_it_is_shown() {
+    let board = board(Settings { alerts_max: 2, ..Settings::default() });
+    let [one, two, three] = [member(1, false), member(2, true), member(3, true)];
+    let ids = [one.id, two.id, three.id];
+    let found = |board: &Board| ids.map(|id| board.of_alert(id).is_some());
+    board.apply(NOW, change(1, 1, true, vec![one, two]));
+    assert_eq!(found(&board), [true, true, false]);
+    board.apply(NOW, change(1, 2, true, vec![three]));
+    assert_eq!(found(&board), [false, true, true], "the one that is over went for room");
+    board.load(NOW, Vec::new());
+    assert_eq!(found(&board), [false; 3]);
+    assert!(board.homes.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn alerts_have_a_bound_in_all_and_the_incident_resolved_longest_goes() {
+    let board = board(Settings { alerts_in_all_max: 3, ..Settings::default() });
+    board.apply(NOW, change(1, 1, true, vec![member(1, true)]));
+    board.apply(NOW, change(2, 1, false, vec![member(2, false), member(3, false)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-2", "web-1"]);
+    board.apply(NOW, change(3, 1, true, vec![member(4, true)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-3", "web-1"]);
+    assert_eq!(dropped(&board, "resolved_incident"), 1);
+    board.apply(NOW, change(3, 2, true, vec![member(4, false), member(5, true)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-3", "web-1"], "what is told again counts once");
+}
+
+#[test]
+fn a_page_of_alerts_goes_on_where_the_last_one_ended() {
+    let board = board(Settings::default());
+    let mut alerts: Vec<Member> = (0..5).map(|nth| member(nth, true)).collect();
+    board.apply(NOW, change(1, 1, true, alerts.clone()));
+    alerts.sort_by_key(|alert| alert.id);
+    let shown = board.get(change(1, 1, true, Vec::new()).id).expect("it is shown");
+    assert_eq!(shown.page(None, 2), (alerts[..2].to_vec(), 0, 3));
+    assert_eq!(shown.page(Some(alerts[1].id), 2), (alerts[2..4].to_vec(), 2, 1));
+    assert_eq!(shown.page(Some(alerts[3].id), 2), (alerts[4..].to_vec(), 4, 0));
+    assert_eq!(shown.page(Some(alerts[4].id), 2), (Vec::new(), 5, 0));
 }
 
 #[test]

@@ -6,29 +6,21 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, Failure, run};
+use super::Failure;
+use super::client::{Api, Question, refused};
 use crate::api::path_segment;
 use crate::model::Timestamp;
-
-/// Longer than the API waits for a result.
-const TIMEOUT: Duration = Duration::from_secs(40);
-/// Where the API is, unless `--api` says so.
-const ENVIRONMENT: &str = "MUSTER_API";
 
 /// What all of it takes.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    config: ConfigFile,
-    /// Where the API is; else the environment variable MUSTER_API, else the config's `api.listen`.
-    #[arg(long, value_name = "URL", global = true)]
-    api: Option<String>,
+    api: Api,
     /// Print the API's answer as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -193,23 +185,14 @@ enum Action {
     },
 }
 
-/// What is sent to the API.
-struct Question {
-    method: Method,
-    /// Below the API's address.
-    path: String,
-    query: Vec<(&'static str, String)>,
-    body: Option<Map<String, Value>>,
-    show: fn(&Value) -> String,
-}
+/// How an answer is shown.
+type Show = fn(&Value) -> String;
 
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    let base = base(&options)?;
-    let question = question(options.action)?;
-    let runtime = run::runtime()?;
-    let (status, answer) = runtime.block_on(ask(&base, &question))?;
-    let text = if options.json { format!("{answer:#}") } else { (question.show)(&answer) };
+    let (question, show) = question(options.action)?;
+    let (status, answer) = options.api.put(&question)?;
+    let text = if options.json { format!("{answer:#}") } else { show(&answer) };
     if status.is_success() {
         // Nobody reads what we say where the pipe was closed.
         return Ok(match writeln!(io::stdout().lock(), "{text}") {
@@ -220,42 +203,21 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
     if options.json {
         drop(writeln!(io::stdout().lock(), "{text}"));
     }
-    let word = |name: &str| answer["error"][name].as_str().unwrap_or("no reason given").to_owned();
-    let message = format!("{} ({})", word("message"), word("reason"));
-    match status {
-        StatusCode::BAD_REQUEST => Err(Failure::usage(message)),
-        _ => Err(Failure::other(message)),
-    }
+    Err(refused(status, &answer))
 }
 
-fn base(options: &Options) -> Result<String, Failure> {
-    let given = options.api.clone().or_else(|| std::env::var(ENVIRONMENT).ok());
-    let given = match given.filter(|url| !url.trim().is_empty()) {
-        Some(url) => url,
-        None => format!("http://{}", options.config.load()?.api().listen),
-    };
-    let url = given.trim().trim_end_matches('/');
-    if url.starts_with("http://") || url.starts_with("https://") {
-        return Ok(url.to_owned());
-    }
-    let message = format!("--api: {url}: is no address; one looks like http://127.0.0.1:8080");
-    Err(Failure::usage(message))
-}
-
-fn question(action: Action) -> Result<Question, Failure> {
-    let get = |path: String, show: fn(&Value) -> String| Question {
-        method: Method::GET,
-        path,
-        query: Vec::new(),
-        body: None,
-        show,
+/// What is asked, and how the answer is shown.
+fn question(action: Action) -> Result<(Question, Show), Failure> {
+    let get = |path: String, show: Show| {
+        (Question { method: Method::GET, path, query: Vec::new(), body: None }, show)
     };
     let on = |id: &str, word: &str| format!("/v1/incidents/{}/{word}", path_segment(id));
     Ok(match action {
         Action::List { state, matchers, limit } => {
             let mut query = vec![("state", state), ("limit", limit.to_string())];
             query.extend(matchers.into_iter().map(|matcher| ("match", matcher)));
-            Question { query, ..get("/v1/incidents".to_owned(), show_list) }
+            let (question, show) = get("/v1/incidents".to_owned(), show_list);
+            (Question { query, ..question }, show)
         }
         Action::Show { id } => get(format!("/v1/incidents/{}", path_segment(&id)), show_one),
         Action::Timeline { id } => get(on(&id, "timeline"), show_timeline),
@@ -322,7 +284,7 @@ fn post(
     path: String,
     sending: &Sending,
     fields: Vec<(&'static str, Value)>,
-) -> Result<Question, Failure> {
+) -> Result<(Question, Show), Failure> {
     let actor = sending.actor.clone().or_else(|| std::env::var("USER").ok());
     let Some(actor) = actor.filter(|name| !name.trim().is_empty()) else {
         return Err(Failure::usage("--as: missing, and USER is not set: who asks for this?"));
@@ -334,43 +296,8 @@ fn post(
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     body.insert("actor".to_owned(), actor.into());
     body.insert("request_id".to_owned(), request.into());
-    Ok(Question {
-        method: Method::POST,
-        path,
-        query: Vec::new(),
-        body: Some(body),
-        show: show_result,
-    })
-}
-
-async fn ask(base: &str, question: &Question) -> Result<(StatusCode, Value), Failure> {
-    let query =
-        question.query.iter().map(|(name, value)| format!("{name}={}", path_segment(value)));
-    let query = query.collect::<Vec<_>>().join("&");
-    let mark = if query.is_empty() { "" } else { "?" };
-    let url = format!("{base}{}{mark}{query}", question.path);
-    let again = question.body.as_ref().map_or(String::new(), |body| {
-        let request = body["request_id"].as_str().unwrap_or_default();
-        format!(
-            "; whether it was done is not known, to send it again safely add --request {request}"
-        )
-    });
-    let unheard = |error: reqwest::Error| {
-        let why = std::error::Error::source(&error).map_or(String::new(), |why| format!(": {why}"));
-        Failure::other(format!("{url}: {error}{why}{again}"))
-    };
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(Failure::other)?;
-    let mut request = client.request(question.method.clone(), &url);
-    if let Some(body) = &question.body {
-        request = request.json(body);
-    }
-    let response = request.send().await.map_err(&unheard)?;
-    let status = response.status();
-    let bytes = response.bytes().await.map_err(&unheard)?;
-    let answer = serde_json::from_slice(&bytes).map_err(|_| {
-        Failure::other(format!("{url}: answers {status} and no JSON; is Muster there?"))
-    })?;
-    Ok((status, answer))
+    let question = Question { method: Method::POST, path, query: Vec::new(), body: Some(body) };
+    Ok((question, show_result))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -149,7 +149,7 @@ fn begin(
     let started_at = event.timestamp;
     // Ids of an identity sort as its alerts begin, also of two that start at one time.
     let before = state.current(&identity).map(|alert| alert.id);
-    let id = (0..)
+    let id = (lifecycle::first_nth(started_at, now)..=u32::MAX)
         .map(|nth| AlertId::derive(started_at, &identity, nth))
         .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
         .expect("there are only finitely many alerts");

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use super::state::{Held, State};
 use super::touched::Touched;
 use super::{lifecycle, pairs};
-use crate::model::alert::{Refusal, TurnedDown};
-use crate::model::{Alert, IncidentId, Pair, Pattern, Timestamp, Why};
+use crate::model::alert::{Refusal, Side, TurnedDown};
+use crate::model::{Alert, Incident, IncidentId, Pair, Pattern, Span, Timestamp, Why};
 
 /// How many candidates that were turned down are named.
 const NAMED_MAX: usize = 5;
@@ -35,7 +35,8 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         .map(|candidate| candidate.incident)
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
     let all = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
-    let why = why(None, state, IncidentId::MIN, &alert, turned_down);
+    let lacks = pairs::lacking(&settings, &alert, NAMED_MAX);
+    let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
     lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
 }
 
@@ -57,7 +58,7 @@ fn oldest(
                 let pair = pairs.iter().find(|pair| held.row.pairs.contains(pair))?;
                 return Some((id, pair.clone()));
             }
-            Some(reason) => turned_down.push(turn_down(held.row.first, id, pattern, alert, reason)),
+            Some(reason) => turned_down.push(turn_down(held, pattern, alert, reason)),
         }
     }
     None
@@ -84,21 +85,24 @@ fn candidates(
         turned_down.extend(
             before
                 .chain(after)
-                .map(|(first, id)| turn_down(*first, *id, pattern, alert, Refusal::OutsideWindow)),
+                .filter_map(|(_, id)| state.incident(*id))
+                .map(|held| turn_down(held, pattern, alert, Refusal::OutsideWindow)),
         );
     }
     within
 }
 
-fn turn_down(
-    first: Timestamp,
-    incident: IncidentId,
-    pattern: &Pattern,
-    alert: &Alert,
-    reason: Refusal,
-) -> TurnedDown {
-    let apart = alert.started_at.apart(first);
-    TurnedDown { incident, pattern: pattern.name.clone(), reason, apart }
+/// Rule 12: why not, and what would have had to be otherwise.
+fn turn_down(held: &Held, pattern: &Pattern, alert: &Alert, reason: Refusal) -> TurnedDown {
+    let Incident { id, first, .. } = held.row;
+    TurnedDown {
+        incident: id,
+        pattern: pattern.name.clone(),
+        reason,
+        apart: alert.started_at.apart(first),
+        missed: missed(&held.row, pattern, alert.started_at),
+        besides: hindrances(held, pattern).filter(|hindrance| *hindrance != reason).collect(),
+    }
 }
 
 /// Rule 8, and whether there is room; bounds are inclusive.
@@ -112,14 +116,28 @@ fn refusal(held: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> 
     if !reached {
         return Some(Refusal::OutsideGap);
     }
+    hindrances(held, pattern).next()
+}
+
+/// Why an incident takes no alert, whenever it starts.
+fn hindrances(held: &Held, pattern: &Pattern) -> impl Iterator<Item = Refusal> {
     // What somebody resolved by hand has not resolved by itself: a new fault is a new incident.
-    if row.resolved.is_some() && (pattern.gap.is_none() || row.is_dismissed()) {
-        return Some(Refusal::Resolved);
+    let over = held.row.resolved.is_some() && (pattern.gap.is_none() || held.row.is_dismissed());
+    let full = held.members.len() >= pattern.max_alerts as usize;
+    let resolved = over.then_some(Refusal::Resolved);
+    resolved.into_iter().chain(full.then_some(Refusal::Full))
+}
+
+/// By how much a start lies outside the window and the gap around an incident, and on which side.
+fn missed(row: &Incident, pattern: &Pattern, start: Timestamp) -> Option<(Span, Side)> {
+    let (mut from, mut to) = (row.first - pattern.window, row.first + pattern.window);
+    if let Some(gap) = pattern.gap {
+        (from, to) = (from.max(row.first - gap), to.min(row.latest + gap));
     }
-    if held.members.len() >= pattern.max_alerts as usize {
-        return Some(Refusal::Full);
+    if start < from {
+        return Some((from.since(start), Side::Early));
     }
-    None
+    (start > to).then(|| (start.since(to), Side::Late))
 }
 
 /// Rule 12: the nearest candidates that were turned down are named, the others counted.
@@ -142,5 +160,6 @@ fn why(
         apart: alert.started_at.apart(first),
         turned_down,
         more: u32::try_from(more).unwrap_or(u32::MAX),
+        lacks: Vec::new(),
     }
 }

@@ -6,7 +6,24 @@ use super::by_hand;
 use super::state::State;
 use super::touched::Touched;
 use crate::model::incident::Acknowledged;
-use crate::model::{Alert, AlertId, Incident, IncidentId, Pair, Resolution, Status, Timestamp};
+use crate::model::{
+    Alert, AlertId, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
+};
+
+/// How far a start may lie behind the log's time while nothing that was derived from it can have
+/// been forgotten: events are at most so far ahead, and everything is kept for longer.
+const SURE: Span = Span::from_secs(300);
+
+/// Where the ids of what starts then begin to be counted. What comes so late that an earlier one may
+/// have been forgotten takes the log's time in: to readers an id is used once, or they would take
+/// its revisions for old ones.
+pub(super) fn first_nth(start: Timestamp, now: Timestamp) -> u32 {
+    if start + SURE >= now {
+        return 0;
+    }
+    // The lowest bits tell times of seven weeks apart; below the half, there is room to count on.
+    u32::try_from(now.as_millis() & 0x7fff_ffff).unwrap_or_default().max(1)
+}
 
 /// Opens an incident with its first alert.
 pub(super) fn open(
@@ -18,7 +35,7 @@ pub(super) fn open(
     mut alert: Alert,
 ) {
     let start = alert.started_at;
-    let id = (0..)
+    let id = (first_nth(start, now)..=u32::MAX)
         .map(|nth| IncidentId::derive(start, &alert.identity, nth))
         .find(|id| state.incident(*id).is_none())
         .expect("there are only finitely many incidents");

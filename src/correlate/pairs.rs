@@ -2,6 +2,7 @@
 //!
 //! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
 
+use crate::model::alert::Lack;
 use crate::model::matcher::Labels;
 use crate::model::{Alert, CorrelateSettings, Pair, Pattern};
 
@@ -27,6 +28,19 @@ pub(super) fn of<'s>(
         }
     }
     (all, cut)
+}
+
+/// The first patterns, at most `max`, that an alert fits but for a tag that it does not have.
+pub(super) fn lacking(settings: &CorrelateSettings, alert: &Alert, max: usize) -> Vec<Lack> {
+    let has = |tag: &str| alert.values(tag).iter().any(|value| !value.is_empty());
+    let lack = |pattern: &Pattern| {
+        // Tags first: of many patterns most are about other tags, and that is seen at once.
+        let tag = pattern.by.iter().find(|tag| !has(tag))?;
+        let (pattern, tag) =
+            pattern.matchers.matches(alert).then(|| (pattern.name.clone(), tag.clone()))?;
+        Some(Lack { pattern, tag })
+    };
+    settings.patterns.iter().filter_map(lack).take(max).collect()
 }
 
 fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {

@@ -6,7 +6,7 @@
 use super::people;
 use super::state::{Held, Names, State};
 use super::touched::Touch;
-use crate::model::change::{Counts, Member, NAMES_MAX, count_fitting};
+use crate::model::change::{Counts, FURTHER_MAX, Member, NAMES_MAX, count_fitting};
 use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
 
 /// How many alerts an `updated` that waits names.
@@ -142,6 +142,8 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         changed_at: row.changed_at,
         resolved: row.resolved,
         pair: row.pairs.first().cloned(),
+        further: row.pairs.iter().skip(1).take(FURTHER_MAX).cloned().collect(),
+        further_cut: count(row.pairs.len().saturating_sub(1 + FURTHER_MAX)),
         counts: Counts {
             firing: count(held.firing.len()),
             total: count(held.members.len()),

@@ -75,6 +75,32 @@ impl Refusal {
     }
 }
 
+/// On which side of an incident's bounds a start lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The alert started before them.
+    Early,
+    /// It started after them.
+    Late,
+}
+
+impl Side {
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Early => "early",
+            Self::Late => "late",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Early, Self::Late].into_iter().find(|side| side.as_str() == text)
+    }
+}
+
 /// A candidate incident that an alert did not join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnedDown {
@@ -86,6 +112,20 @@ pub struct TurnedDown {
     pub reason: Refusal,
     /// How far its first alert's start lies from the alert's.
     pub apart: Span,
+    /// By how much the alert's start misses the pattern's window and gap around it, and on which
+    /// side; none where it lies within both.
+    pub missed: Option<(Span, Side)>,
+    /// What else stood in the way: what the reason would have been, had it started within.
+    pub besides: Vec<Refusal>,
+}
+
+/// A pattern that an alert fits but for a tag that it does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// The pattern.
+    pub pattern: Box<str>,
+    /// The first of its tags that is missing.
+    pub tag: Box<str>,
 }
 
 /// Why an alert is in its incident.
@@ -99,6 +139,8 @@ pub struct Why {
     pub turned_down: Vec<TurnedDown>,
     /// How many more were turned down.
     pub more: u32,
+    /// Where it joined no other alert: the first patterns, at most five, that it fits but for a tag.
+    pub lacks: Vec<Lack>,
 }
 
 /// What is known of an alert while it flaps: it fires, whatever it says.

@@ -13,6 +13,9 @@ use super::time::Timestamp;
 /// How many host or check names a change names at most.
 pub const NAMES_MAX: usize = 50;
 
+/// How many pairs a change names at most, beside the first.
+pub const FURTHER_MAX: usize = 19;
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeKind {
@@ -171,7 +174,7 @@ impl Member {
     /// About how long it is as JSON, in bytes; rather too long.
     fn json_bytes(&self) -> usize {
         // Names of fields, ids, times and the reasons of `why`, which are few and short.
-        const REST: usize = 1_024;
+        const REST: usize = 2_048;
         let tags = self.tags.iter().map(|(name, value)| {
             json_bytes(name) + value.values().map(json_bytes).sum::<usize>() + 8
         });
@@ -219,6 +222,10 @@ pub struct Change {
     pub resolved: Option<(Timestamp, Resolution)>,
     /// The first pair that all its alerts shared.
     pub pair: Option<Pair>,
+    /// The pairs after the first that they shared as well; at most [`FURTHER_MAX`].
+    pub further: Vec<Pair>,
+    /// How many more there are.
+    pub further_cut: u32,
     /// How much it holds.
     pub counts: Counts,
     /// At most [`NAMES_MAX`] names.

@@ -64,6 +64,19 @@ pub struct CorrelateSettings {
     pub patterns: Vec<Pattern>,
 }
 
+impl Default for CorrelateSettings {
+    /// No patterns, and what a settings record goes by where it says nothing: never to be changed.
+    fn default() -> Self {
+        Self {
+            reopen_window: Span::from_secs(1_800),
+            dismiss_for: Self::DISMISS_FOR,
+            flapping: FlappingSettings::default(),
+            ok_memory_max: 200_000,
+            patterns: Vec::new(),
+        }
+    }
+}
+
 impl CorrelateSettings {
     /// How long a dismissal lasts where a settings record does not say: never to be changed.
     pub const DISMISS_FOR: Span = Span::from_secs(4 * 3_600);

@@ -16,6 +16,7 @@
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
+//! 12:05:30  collect_restarts   # it forgets everything
 //! 12:06:00  settings           # patterns that follow replace those before
 //! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
@@ -53,6 +54,7 @@ enum Step {
     Tick,
     /// The nth line, from 1.
     Command(usize, Words),
+    CollectRestarts,
     Settings(CorrelateSettings),
 }
 
@@ -160,6 +162,7 @@ impl Scenario {
                     let bytes = asked::bytes(&pipeline, *nth, words).map_err(failed)?;
                     pipeline.append(*at, Kind::Command, bytes);
                 }
+                Step::CollectRestarts => pipeline.forget_collected(),
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
             match run {
@@ -259,6 +262,7 @@ impl Reader {
             [word, ..] if asked::is_action(word) => {
                 Step::Command(self.scenario.steps.len() + 1, words)
             }
+            [word] if word == "collect_restarts" => Step::CollectRestarts,
             [word] if word == "settings" => {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
@@ -270,10 +274,9 @@ impl Reader {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
             _ => {
-                return Err(
-                    "after the time: `source host/check status`, `tick`, `settings` or a command"
-                        .into(),
-                );
+                return Err("after the time: `source host/check status`, `tick`, `settings`, \
+                            `collect_restarts` or a command"
+                    .into());
             }
         };
         self.scenario.steps.push((at, step));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::by_way_of;
+use super::common::{by_way_of, is_none, nothing};
 use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
 use crate::model::command::{Audience, Comment, Snoozed};
@@ -36,6 +36,10 @@ struct WireChange<'a> {
     changed_at: Timestamp,
     ended_at: Option<Timestamp>,
     pattern: Option<Cow<'a, Pair>>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    further_patterns: Cow<'a, [Pair]>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    further_patterns_cut: u32,
     counts: WireCounts,
     hosts: Cow<'a, [Box<str>]>,
     checks: Cow<'a, [Box<str>]>,
@@ -140,6 +144,8 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             changed_at: change.changed_at,
             ended_at: change.resolved.map(|(at, _)| at),
             pattern: change.pair.as_ref().map(Cow::Borrowed),
+            further_patterns: Cow::Borrowed(&change.further),
+            further_patterns_cut: change.further_cut,
             counts: WireCounts { firing, total, events, hosts, checks },
             hosts: Cow::Borrowed(&change.hosts),
             checks: Cow::Borrowed(&change.checks),
@@ -180,6 +186,8 @@ impl From<WireChange<'_>> for Change {
             changed_at: wire.changed_at,
             resolved: wire.ended_at.zip(wire.reason),
             pair: wire.pattern.map(Cow::into_owned),
+            further: wire.further_patterns.into_owned(),
+            further_cut: wire.further_patterns_cut,
             counts: Counts { firing, total, events, hosts, checks },
             hosts: wire.hosts.into_owned(),
             checks: wire.checks.into_owned(),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Refusal, TurnedDown};
+use crate::model::alert::{Lack, Refusal, Side, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -36,6 +36,16 @@ pub(super) fn unknown(found: u64, known: u8, what: &str) -> WireError {
 
 pub(super) fn incident_id(text: &str) -> Result<IncidentId, WireError> {
     IncidentId::parse(text).map_err(|error| WireError(error.to_string()))
+}
+
+/// Left out where there is none, so that what was written before it was there is the same bytes.
+pub(super) fn nothing<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+pub(super) fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is one text in every form: how it is written, and read again.
@@ -66,6 +76,7 @@ text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "sta
 text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
 text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));
 text!(Refusal, Refusal::as_str, |text: &str| known(Refusal::parse(text), text, "refusal"));
+text!(Side, Side::as_str, |text: &str| known(Side::parse(text), text, "side"));
 text!(Resolution, Resolution::as_str, |text: &str| {
     known(Resolution::parse(text), text, "reason of a resolve")
 });
@@ -217,6 +228,13 @@ struct WireTurnedDown<'a> {
     pattern: Cow<'a, Box<str>>,
     reason: Refusal,
     apart_ms: Span,
+    /// Those from before it was kept have neither of the two, nor `besides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missed_ms: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    side: Option<Side>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    besides: Cow<'a, [Refusal]>,
 }
 
 impl<'a> From<&'a TurnedDown> for WireTurnedDown<'a> {
@@ -226,6 +244,9 @@ impl<'a> From<&'a TurnedDown> for WireTurnedDown<'a> {
             pattern: Cow::Borrowed(&candidate.pattern),
             reason: candidate.reason,
             apart_ms: candidate.apart,
+            missed_ms: candidate.missed.map(|(by, _)| by),
+            side: candidate.missed.map(|(_, side)| side),
+            besides: Cow::Borrowed(&candidate.besides),
         }
     }
 }
@@ -237,7 +258,29 @@ impl From<WireTurnedDown<'_>> for TurnedDown {
             pattern: wire.pattern.into_owned(),
             reason: wire.reason,
             apart: wire.apart_ms,
+            missed: wire.missed_ms.zip(wire.side),
+            besides: wire.besides.into_owned(),
         }
+    }
+}
+
+by_way_of!(Lack, WireLack);
+
+#[derive(Serialize, Deserialize)]
+struct WireLack<'a> {
+    pattern: Cow<'a, Box<str>>,
+    tag: Cow<'a, Box<str>>,
+}
+
+impl<'a> From<&'a Lack> for WireLack<'a> {
+    fn from(lack: &'a Lack) -> Self {
+        Self { pattern: Cow::Borrowed(&lack.pattern), tag: Cow::Borrowed(&lack.tag) }
+    }
+}
+
+impl From<WireLack<'_>> for Lack {
+    fn from(wire: WireLack<'_>) -> Self {
+        Self { pattern: wire.pattern.into_owned(), tag: wire.tag.into_owned() }
     }
 }
 
@@ -250,6 +293,8 @@ struct WireWhy<'a> {
     apart_ms: Span,
     turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
+    #[serde(default, skip_serializing_if = "nothing")]
+    lacks: Cow<'a, [Lack]>,
 }
 
 impl<'a> From<&'a Why> for WireWhy<'a> {
@@ -259,6 +304,7 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
             apart_ms: why.apart,
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
+            lacks: Cow::Borrowed(&why.lacks),
         }
     }
 }
@@ -270,6 +316,7 @@ impl From<WireWhy<'_>> for Why {
             apart: wire.apart_ms,
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
+            lacks: wire.lacks.into_owned(),
         }
     }
 }

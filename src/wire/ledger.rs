@@ -246,6 +246,8 @@ mod tests {
                     by: vec![("env".into(), "prod".into()), ("cluster".into(), "web".into())],
                     source: None,
                 }),
+                further: Vec::new(),
+                further_cut: 0,
                 counts: Counts { firing: 1, total, events: 9, hosts: 1, checks: 1 },
                 hosts: vec!["web-1".into()],
                 checks: vec!["cpu".into()],

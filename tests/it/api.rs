@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -13,10 +14,11 @@ use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
 use muster::live::Live;
+use muster::model::alert::{Refusal, Side, TurnedDown};
 use muster::model::change::Counts;
 use muster::model::command::{Outcome, Refused};
 use muster::model::{
-    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, RequestId,
+    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, Pair, RequestId,
     Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 use muster::shutdown::Shutdown;
@@ -317,6 +319,8 @@ fn incident(nth: i64) -> Change {
         changed_at: at,
         resolved: over.then_some((at, Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: 1, total: 1, events: 1, hosts: 1, checks: 1 },
         hosts: vec![host.as_str().into()],
         checks: vec!["cpu".into()],
@@ -340,6 +344,125 @@ fn titles(answer: &Answer) -> Vec<String> {
     let body = answer.json();
     let incidents = body["incidents"].as_array().expect("a list");
     incidents.iter().map(|one| one["title"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// An incident of three, the last of which was turned down by the first incident.
+fn gathered() -> Change {
+    let mut change = incident(8);
+    let by = vec![("cluster".into(), "web".into())];
+    let pair = Pair { pattern: "cluster".into(), by, source: None };
+    let mut alerts: Vec<Member> = (0..3).map(|nth| member(&format!("db-{nth}"))).collect();
+    alerts.sort_by_key(|alert| alert.id);
+    for alert in &mut alerts[1..] {
+        alert.why.pair = Some(pair.clone());
+    }
+    alerts[2].why.turned_down = vec![TurnedDown {
+        incident: incident(0).id,
+        pattern: "host".into(),
+        reason: Refusal::OutsideWindow,
+        apart: Span::from_secs(3_640),
+        missed: Some((Span::from_secs(40), Side::Late)),
+        besides: Vec::new(),
+    }];
+    change.further = vec![Pair { pattern: "rack".into(), ..pair.clone() }];
+    change.pair = Some(pair);
+    change.counts.total = 3;
+    change.alerts = alerts;
+    change
+}
+
+#[test]
+fn an_incident_explains_itself_page_by_page() {
+    let rig = rig(settings(), &intake::Settings::default());
+    let whole = gathered();
+    let (id, alerts) = (whole.id, whole.alerts.clone());
+    rig.board.load(NOW, vec![incident(0), whole]);
+    let first = rig.get(&format!("/v1/incidents/{id}/explain?limit=2")).json();
+    let names: Vec<_> =
+        first["pairs"].as_array().expect("a list").iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["cluster", "rack"]);
+    assert_eq!(first["alerts"].as_array().map(Vec::len), Some(2));
+    let text = first["text"].as_str().expect("a text");
+    assert!(text.contains("   2. ") && text.contains("… and 1 more alert"), "{text}");
+    assert_eq!(first["next"], json!(alerts[1].id.to_string()));
+    let path = format!("/v1/incidents/{id}/explain?cursor={}", alerts[1].id);
+    let second = rig.get(&path).json();
+    let (text, other) = (second["text"].as_str().expect("a text"), incident(0).id);
+    let refused = format!("not {other} (\"web-0\") by `host`: outside its window, 40s too late");
+    assert!(text.contains("   3. ") && text.contains(&refused), "{text}");
+    assert_eq!(second["incidents"][other.to_string()], json!({"title": "web-0", "state": "open"}));
+    assert_eq!((&second["next"], &second["as_of"]), (&Value::Null, &first["as_of"]));
+    assert_eq!(second["alerts"][0]["why"]["turned_down"][0]["missed_ms"], json!(40_000));
+    assert_eq!(second["alerts"][0]["near_misses"], json!([]), "it is not alone");
+    for (query, reason) in [("limit=0", "bad_query"), ("cursor=x", "bad_id"), ("x=1", "bad_query")]
+    {
+        let answer = rig.get(&format!("/v1/incidents/{id}/explain?{query}"));
+        assert_eq!((answer.status, answer.reason().as_str()), (400, reason), "{query}");
+    }
+}
+
+#[test]
+fn an_alert_explains_itself_wherever_it_is() {
+    let rig = rig(settings(), &intake::Settings::default());
+    let (whole, mut alone) = (gathered(), incident(2));
+    let third = whole.alerts[2].id;
+    alone.alerts[0].why.turned_down = whole.alerts[2].why.turned_down.clone();
+    let single = alone.alerts[0].id;
+    rig.board.load(NOW, vec![incident(0), whole, alone]);
+    let answer = rig.get(&format!("/v1/alerts/{third}/explain")).json();
+    assert_eq!(answer["id"], json!(gathered().id.to_string()));
+    assert_eq!(answer["alert"]["why"]["pattern"]["name"], json!("cluster"));
+    let answer = rig.get(&format!("/v1/alerts/{single}/explain")).json();
+    let miss = format!(
+        "would have joined {} (\"web-0\") by `host` had it started 40s earlier",
+        incident(0).id
+    );
+    assert_eq!(answer["alert"]["near_misses"], json!([miss]));
+    assert!(answer["text"].as_str().is_some_and(|text| text.contains(&miss)), "{answer}");
+    // An id of the other kind is refused by name, and one that is not there is not found.
+    let wrong = rig.get(&format!("/v1/alerts/{}/explain", gathered().id));
+    assert_eq!((wrong.status, wrong.reason().as_str()), (400, "bad_id"));
+    assert!(wrong.body.contains("is the id of an incident"), "{}", wrong.body);
+    let gone = AlertId::derive(NOW, &Identity::new("n", Some("gone"), None, None), 0);
+    let gone = rig.get(&format!("/v1/alerts/{gone}/explain"));
+    assert_eq!((gone.status, gone.reason().as_str()), (404, "no_such_alert"));
+}
+
+#[test]
+fn explain_on_the_command_line_prints_what_the_api_says() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, vec![incident(0), gathered()]);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .args(["explain", "--api", &format!("http://{}", rig.address)])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("utf-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let id = gathered().id.to_string();
+    let told = rig.get(&format!("/v1/incidents/{id}/explain")).json();
+    assert_eq!(
+        run(&[&id]),
+        (Some(0), told["text"].as_str().expect("a text").to_owned(), String::new())
+    );
+    let (code, out, _) = run(&[&id, "--json", "--limit", "1"]);
+    let json: Value = serde_json::from_str(&out).expect("one JSON object");
+    assert_eq!((code, &json["next"]), (Some(0), &json["alerts"][0]["id"]));
+    let (code, out, _) = run(&[&id, "--limit", "1"]);
+    let next = json["next"].as_str().expect("an id");
+    assert!(code == Some(0) && out.ends_with(&format!("Go on with --after {next}\n")), "{out}");
+    let (code, out, _) = run(&[&id, "--after", next]);
+    assert!(code == Some(0) && out.contains("   2. ") && !out.contains("   1. "), "{out}");
+    let (code, out, _) = run(&[next]);
+    assert!(code == Some(0) && out.contains(next), "{out}");
+    let (code, _, err) = run(&["inc_x"]);
+    assert!(code == Some(64) && err.contains("is no incident id"), "{err}");
+    rig.stop.begin();
+    rig.until("it is gone", || TcpStream::connect(rig.address).is_err());
+    let (code, _, err) = run(&[&id]);
+    assert!(code == Some(1) && err.contains("is `muster run` there"), "{err}");
 }
 
 #[test]

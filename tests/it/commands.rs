@@ -286,5 +286,5 @@ fn the_command_line_does_it_too() {
     bad(&["resolve"], 64, "required");
     bad(&["list", "--api", "nowhere"], 64, "--api");
     let gone = format!("http://127.0.0.1:{}", free_port());
-    bad(&["comment", &id, "x", "--api", &gone, "--request", "r9"], 1, "--request r9");
+    bad(&["comment", &id, "x", "--api", &gone, "--request", "r9"], 1, "cannot connect");
 }

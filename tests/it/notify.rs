@@ -421,6 +421,8 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         changed_at: start,
         resolved: over.then_some((start, Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: u32::from(!over), total: 1, events: 1, hosts: 1, checks: 1 },
         hosts: vec![host.into()],
         checks: vec!["disk /".into()],

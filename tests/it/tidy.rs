@@ -357,7 +357,7 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
 mod full {
     //! Events and changes with everything in them, for the schemas.
 
-    use muster::model::alert::{Refusal, TurnedDown};
+    use muster::model::alert::{Lack, Refusal, Side, TurnedDown};
     use muster::model::change::Counts;
     use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
@@ -408,12 +408,15 @@ mod full {
             pattern: "host".into(),
             reason,
             apart: Span::MINUTE,
+            missed: Some((Span::MINUTE, Side::Late)),
+            besides: vec![Refusal::Full],
         });
         let why = Why {
             pair: Some(pair(["env", "cluster"])),
             apart: Span::MINUTE,
             turned_down: turned_down.into(),
             more: 2,
+            lacks: vec![Lack { pattern: "host".into(), tag: "host".into() }],
         };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
@@ -443,6 +446,8 @@ mod full {
             changed_at: NOW,
             resolved: None,
             pair: Some(pair(["cluster", "env"])),
+            further: vec![pair(["env", "cluster"])],
+            further_cut: 1,
             counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
             hosts: vec!["web-1".into()],
             checks: vec!["disk /".into()],
@@ -506,7 +511,9 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            let optional = ["snoozed", "comment"].contains(&name.as_str());
+            // Left out where there is nothing to say, so that they need not be there.
+            let optional = ["snoozed", "comment", "further_patterns", "further_patterns_cut"]
+                .contains(&name.as_str());
             let required = text["required"].as_array().expect("a list").contains(&json!(name));
             assert!(optional != required, "`{name}`: whether it is required");
         }

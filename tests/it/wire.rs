@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Refusal, TurnedDown};
+use muster::model::alert::{Lack, Refusal, Side, TurnedDown};
 use muster::model::command::{
     Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
     Which,
@@ -130,13 +130,21 @@ fn pair() -> Pair {
 fn why() -> Why {
     let turned_down = Refusal::ALL.into_iter().zip("wxyz".chars()).map(|(reason, last)| {
         let apart = Span::from_millis(1_000);
-        TurnedDown { incident: incident_id(last), pattern: "host".into(), reason, apart }
+        TurnedDown {
+            incident: incident_id(last),
+            pattern: "host".into(),
+            reason,
+            apart,
+            missed: None,
+            besides: Vec::new(),
+        }
     });
     Why {
         pair: Some(pair()),
         apart: Span::from_millis(61_001),
         turned_down: turned_down.collect(),
         more: 7,
+        lacks: Vec::new(),
     }
 }
 
@@ -272,6 +280,8 @@ fn a_change() -> Change {
         changed_at: later(2),
         resolved: Some((later(3), Resolution::Expired)),
         pair: Some(pair()),
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
         hosts: vec!["web-1".into(), "web-2".into()],
         checks: vec!["disk /".into()],
@@ -288,6 +298,22 @@ fn a_change() -> Change {
         actor: None,
         comment: None,
     }
+}
+
+/// With what an explanation rests on: it was not kept before.
+fn an_explained_change() -> Change {
+    let mut change = a_change();
+    change.further = vec![pair()];
+    change.further_cut = 2;
+    let why = &mut change.alerts[0].why;
+    let missed =
+        [(40_000, Side::Late), (1, Side::Early)].map(|(by, side)| (Span::from_millis(by), side));
+    for (turned_down, missed) in why.turned_down.iter_mut().zip(missed) {
+        turned_down.missed = Some(missed);
+        turned_down.besides = vec![Refusal::Resolved, Refusal::Full];
+    }
+    why.lacks = vec![Lack { pattern: "rack".into(), tag: "rack \"r\"".into() }];
+    change
 }
 
 /// What came with flapping.
@@ -507,6 +533,7 @@ fn records_of_version_1_are_what_they_were() {
         assert_eq!(command::decode(line.as_bytes()), Ok(known));
     }
     assert_eq!(lines.next(), None);
+    holds("change.v1.explained.json", &an_explained_change(), change::encode, change::decode);
     holds(
         "event.v1.json",
         &(an_event(), later(456)),
@@ -677,11 +704,22 @@ fn any_pair() -> impl Strategy<Value = Pair> {
 }
 
 fn any_why() -> impl Strategy<Value = Why> {
-    let turned_down = (any_incident_id(), any_text(), any_of(&Refusal::ALL), any_span()).prop_map(
-        |(incident, pattern, reason, apart)| TurnedDown { incident, pattern, reason, apart },
-    );
-    (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>())
-        .prop_map(|(pair, apart, turned_down, more)| Why { pair, apart, turned_down, more })
+    let missed = maybe((any_span(), any_of(&[Side::Early, Side::Late])));
+    let besides = some(any_of(&Refusal::ALL), 2);
+    let turned_down =
+        (any_incident_id(), any_text(), any_of(&Refusal::ALL), any_span(), missed, besides)
+            .prop_map(|(incident, pattern, reason, apart, missed, besides)| TurnedDown {
+                incident,
+                pattern,
+                reason,
+                apart,
+                missed,
+                besides,
+            });
+    let lack = (any_text(), any_text()).prop_map(|(pattern, tag)| Lack { pattern, tag });
+    (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>(), some(lack, 2)).prop_map(
+        |(pair, apart, turned_down, more, lacks)| Why { pair, apart, turned_down, more, lacks },
+    )
 }
 
 fn any_end() -> impl Strategy<Value = Option<(Timestamp, Resolution)>> {
@@ -873,43 +911,48 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (any_incident_id(), any::<u64>(), some(any_of(&ChangeKind::ALL), 4), any_text(), counts),
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
+        (some(any_pair(), 2), any::<u32>()),
         (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
         (some(any_alert_id(), 2), some(any_member(), 2), any_people()),
     )
-        .prop_map(|((id, revision, kinds, shard, counts), state, shared, chain, of)| {
-            let (status, severity, title, at, started_at, changed_at, resolved) = state;
-            let (pair, hosts, checks, sources, tags, acknowledged) = shared;
-            let people = of.2;
-            Change {
-                id,
-                revision,
-                kinds,
-                at,
-                shard,
-                status,
-                severity,
-                title: title.into(),
-                started_at,
-                changed_at,
-                resolved,
-                pair,
-                counts,
-                hosts,
-                checks,
-                sources,
-                tags,
-                acknowledged,
-                flapping: chain.2,
-                continues: chain.0,
-                continued_by: chain.1,
-                joined: of.0,
-                alerts: of.1,
-                assignee: people.0,
-                snoozed: people.1,
-                actor: people.2,
-                comment: people.3,
-            }
-        })
+        .prop_map(
+            |((id, revision, kinds, shard, counts), state, shared, further, chain, of)| {
+                let (status, severity, title, at, started_at, changed_at, resolved) = state;
+                let (pair, hosts, checks, sources, tags, acknowledged) = shared;
+                let people = of.2;
+                Change {
+                    id,
+                    revision,
+                    kinds,
+                    at,
+                    shard,
+                    status,
+                    severity,
+                    title: title.into(),
+                    started_at,
+                    changed_at,
+                    resolved,
+                    pair,
+                    further: further.0,
+                    further_cut: further.1,
+                    counts,
+                    hosts,
+                    checks,
+                    sources,
+                    tags,
+                    acknowledged,
+                    flapping: chain.2,
+                    continues: chain.0,
+                    continued_by: chain.1,
+                    joined: of.0,
+                    alerts: of.1,
+                    assignee: people.0,
+                    snoozed: people.1,
+                    actor: people.2,
+                    comment: people.3,
+                }
+            },
+        )
 }
 
 pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {

@@ -179,18 +179,18 @@ fn alert_line(alert: &Member) -> String {
     format!("    {status:<8}  {}{check}{text}\n", name(&alert.host))
 }
 
-fn plural(count: u32, word: &str) -> String {
+pub(crate) fn plural(count: u32, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// To the second, in UTC: the one zone that all on a call share.
-fn clock_text(time: Timestamp) -> String {
+pub(crate) fn clock_text(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.as_millis().div_euclid(1_000))
         .map_or_else(|_| format!("{} ms", time.as_millis()), |time| time.to_string())
 }
 
 /// The two largest units, which is all that matters: `2d5h`, `1h30m`, `45s`.
-fn rough(span: Span) -> String {
+pub(crate) fn rough(span: Span) -> String {
     let secs = span.as_millis() / 1_000;
     let (large, small) = match secs {
         0..60 => return format!("{secs}s"),

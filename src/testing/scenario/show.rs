@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use super::super::pipeline::Pipeline;
 use super::words::{Words, show_time};
+use crate::model::alert::TurnedDown;
 use crate::model::change::Member;
 use crate::model::command::{Audience, Comment, Outcome};
 use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
@@ -271,7 +272,14 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
     });
     let refused: Vec<String> = refused.collect();
     let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(",") };
+    let missed = why.turned_down.iter().map(|candidate| missed(candidate, names));
+    let missed: Vec<String> = missed.collect();
+    let lacks = why.lacks.iter().map(|lack| format!("{}:{}", lack.pattern, lack.tag));
+    let lacks: Vec<String> = lacks.collect();
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".into() } else { list.join(",") };
     vec![
+        ("missed", or_none(missed)),
+        ("lacks", or_none(lacks)),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
@@ -284,6 +292,16 @@ fn show_comment(comment: &Comment) -> String {
         Audience::Public => format!("public: {}", comment.text),
         Audience::Internal => comment.text.to_string(),
     }
+}
+
+/// By how much it was missed, or why else it was turned down, and what stood in the way besides.
+fn missed(candidate: &TurnedDown, names: &Names) -> String {
+    let by = match candidate.missed {
+        Some((by, side)) => format!("{by}_{}", side.as_str()),
+        None => candidate.reason.as_str().to_owned(),
+    };
+    let besides = candidate.besides.iter().map(|reason| format!("+{}", reason.as_str()));
+    format!("{}:{by}{}", names.incident(candidate.incident), besides.collect::<String>())
 }
 
 fn yes_or_no(yes: bool) -> String {
