@@ -15,22 +15,31 @@ pub enum Resolution {
     AllOk,
     /// The source fell silent for longer than the alert lives.
     Expired,
+    /// Its alerts are another incident's; only of incidents.
+    Merged,
+    /// Each of its alerts has an incident of its own; only of incidents.
+    Split,
 }
 
 impl Resolution {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::AllOk, Self::Expired, Self::Merged, Self::Split];
+
     /// The word used in every format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AllOk => "all_ok",
             Self::Expired => "expired",
+            Self::Merged => "merged",
+            Self::Split => "split",
         }
     }
 
     /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AllOk, Self::Expired].into_iter().find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -82,6 +91,56 @@ pub struct TurnedDown {
     pub apart: Span,
 }
 
+/// How an alert came from one incident into another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MoveKind {
+    /// Its incident was merged into the other.
+    Merged,
+    /// It was split off.
+    Split,
+    /// The patterns that were in force by then put it there.
+    Recorrelated,
+}
+
+impl MoveKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Merged, Self::Split, Self::Recorrelated];
+
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Recorrelated => "recorrelated",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// One step of an alert from one incident into another, by command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// How.
+    pub kind: MoveKind,
+    /// The incident it was in before.
+    pub from: IncidentId,
+    /// Who asked for it.
+    pub by: Box<str>,
+    /// By log time.
+    pub at: Timestamp,
+    /// The request by whose id it can be taken back.
+    pub request: Box<str>,
+}
+
+/// How many moves of an alert are remembered; of more the oldest is forgotten, and stands.
+pub const MOVES_MAX: usize = 16;
+
 /// Why an alert is in its incident.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Why {
@@ -93,6 +152,8 @@ pub struct Why {
     pub turned_down: Vec<TurnedDown>,
     /// How many more were turned down.
     pub more: u32,
+    /// How commands moved it since it joined, the newest last; at most [`MOVES_MAX`].
+    pub moves: Vec<Moved>,
 }
 
 /// What is known of an alert while it flaps: it fires, whatever it says.

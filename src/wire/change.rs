@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::by_way_of;
+use super::common::{by_way_of, nothing};
 use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
 use crate::model::event::Links;
@@ -48,8 +48,18 @@ struct WireChange<'a> {
     held: bool,
     continues: Option<IncidentId>,
     continued_by: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged_into: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    merged_from: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split_from: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    split_into: Cow<'a, [IncidentId]>,
     shard: Cow<'a, Box<str>>,
     joined: Cow<'a, [AlertId]>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    left: Cow<'a, [AlertId]>,
     alerts: Cow<'a, [Member]>,
     reason: Option<Resolution>,
     actor: Option<Box<str>>,
@@ -134,8 +144,13 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             held: false,
             continues: change.continues,
             continued_by: change.continued_by,
+            merged_into: change.merged_into,
+            merged_from: Cow::Borrowed(&change.merged_from),
+            split_from: change.split_from,
+            split_into: Cow::Borrowed(&change.split_into),
             shard: Cow::Borrowed(&change.shard),
             joined: Cow::Borrowed(&change.joined),
+            left: Cow::Borrowed(&change.left),
             alerts: Cow::Borrowed(&change.alerts),
             reason: change.resolved.map(|(_, reason)| reason),
             actor: None,
@@ -168,7 +183,12 @@ impl From<WireChange<'_>> for Change {
             flapping: wire.flapping,
             continues: wire.continues,
             continued_by: wire.continued_by,
+            merged_into: wire.merged_into,
+            merged_from: wire.merged_from.into_owned(),
+            split_from: wire.split_from,
+            split_into: wire.split_into.into_owned(),
             joined: wire.joined.into_owned(),
+            left: wire.left.into_owned(),
             alerts: wire.alerts.into_owned(),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Refusal, TurnedDown};
+use crate::model::alert::{MoveKind, Moved, Refusal, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -65,6 +65,7 @@ text!(AlertId, |id| id, AlertId::parse);
 text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "status"));
 text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
 text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));
+text!(MoveKind, MoveKind::as_str, |text: &str| known(MoveKind::parse(text), text, "kind of move"));
 text!(Refusal, Refusal::as_str, |text: &str| known(Refusal::parse(text), text, "refusal"));
 text!(Resolution, Resolution::as_str, |text: &str| {
     known(Resolution::parse(text), text, "reason of a resolve")
@@ -241,6 +242,47 @@ impl From<WireTurnedDown<'_>> for TurnedDown {
     }
 }
 
+by_way_of!(Moved, WireMoved);
+
+/// How an alert came from one incident into another, as every form shows it.
+#[derive(Serialize, Deserialize)]
+struct WireMoved<'a> {
+    kind: MoveKind,
+    from: IncidentId,
+    by: Cow<'a, Box<str>>,
+    at: Timestamp,
+    request: Cow<'a, Box<str>>,
+}
+
+impl<'a> From<&'a Moved> for WireMoved<'a> {
+    fn from(moved: &'a Moved) -> Self {
+        Self {
+            kind: moved.kind,
+            from: moved.from,
+            by: Cow::Borrowed(&moved.by),
+            at: moved.at,
+            request: Cow::Borrowed(&moved.request),
+        }
+    }
+}
+
+impl From<WireMoved<'_>> for Moved {
+    fn from(wire: WireMoved<'_>) -> Self {
+        Self {
+            kind: wire.kind,
+            from: wire.from,
+            by: wire.by.into_owned(),
+            at: wire.at,
+            request: wire.request.into_owned(),
+        }
+    }
+}
+
+/// Whether a list is empty, and is therefore left out.
+pub(super) fn nothing<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
 by_way_of!(Why, WireWhy);
 
 /// Why an alert is in its incident, as every form shows it.
@@ -250,6 +292,9 @@ struct WireWhy<'a> {
     apart_ms: Span,
     turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
+    /// Alerts that no command moved have none.
+    #[serde(default, skip_serializing_if = "nothing")]
+    moves: Cow<'a, [Moved]>,
 }
 
 impl<'a> From<&'a Why> for WireWhy<'a> {
@@ -259,6 +304,7 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
             apart_ms: why.apart,
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
+            moves: Cow::Borrowed(&why.moves),
         }
     }
 }
@@ -270,6 +316,7 @@ impl From<WireWhy<'_>> for Why {
             apart: wire.apart_ms,
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
+            moves: wire.moves.into_owned(),
         }
     }
 }
