@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::collect::dead_letter;
 use crate::collect::decode::Rejected;
-use crate::model::{CorrelateSettings, IncidentId, Timestamp};
+use crate::model::{Command, CorrelateSettings, IncidentId, Timestamp};
 use crate::stage::{
     Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
@@ -20,11 +20,13 @@ use state::{State, Timer};
 use touched::Touched;
 
 mod alerts;
+mod commands;
 mod flapping;
 mod join;
 mod lifecycle;
 mod pairs;
 mod report;
+mod reshape;
 mod state;
 mod touched;
 
@@ -33,6 +35,8 @@ pub struct Correlate {
     state: State,
     /// The settings that should be in force, as a record has them.
     wanted: Arc<[u8]>,
+    /// The command that the present record is, and what became of it.
+    answered: Option<(Command, commands::Answer)>,
     tally: Tally,
 }
 
@@ -44,6 +48,7 @@ impl Correlate {
         Self {
             state: State::default(),
             wanted: wire::settings::encode(wanted).into(),
+            answered: None,
             tally: Tally::default(),
         }
     }
@@ -85,11 +90,16 @@ impl Correlate {
             Kind::Settings => {
                 wire::settings::decode(bytes).map(|settings| self.state.go_by(settings, bytes))
             }
+            Kind::Command => wire::command::decode(bytes).map(|command| {
+                let answer = commands::apply(&mut self.state, &mut touched, now, &command);
+                self.answered = Some((command, answer));
+            }),
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
         if let Err(error) = read {
-            let message = format!("{error}; correlate reads updates, touches, ticks and settings");
+            let message =
+                format!("{error}; correlate reads updates, touches, ticks, settings and commands");
             let rejected =
                 Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
             out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));
@@ -145,6 +155,10 @@ impl Stage for Correlate {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let touched = self.read(slot, record, out);
         self.report(record.time, touched, out);
+        if let Some((command, answer)) = self.answered.take() {
+            let result = commands::finish(&self.state, slot.partition, &command, answer);
+            out.records.push(commands::to_incidents(&result));
+        }
     }
 
     fn seal(&mut self, out: &mut Output) {

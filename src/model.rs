@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod change;
+pub mod command;
 pub mod event;
 pub mod id;
 pub mod incident;
@@ -18,6 +19,7 @@ pub mod update;
 
 pub use alert::{Alert, Flaps, Resolution, Why};
 pub use change::{Change, ChangeKind, Counts, Member};
+pub use command::{Action, Command, CommandResult, RequestId};
 pub use event::{Event, Identity};
 pub use id::{AlertId, IncidentId};
 pub use incident::{Incident, Pair};

@@ -92,25 +92,31 @@ pub enum Kind {
     Tick,
     /// What correlate goes by from here on (`muster.alerts`).
     Settings,
+    /// What somebody asks for (`muster.alerts`).
+    Command,
     /// A row of a changelog.
     Row,
     /// An incident change (`muster.incidents`).
     Change,
+    /// What became of a command (`muster.incidents`).
+    CommandResult,
     /// What could not be read (`muster.dead-letters`).
     DeadLetter,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Raw,
         Self::Event,
         Self::Update,
         Self::Touch,
         Self::Tick,
         Self::Settings,
+        Self::Command,
         Self::Row,
         Self::Change,
+        Self::CommandResult,
         Self::DeadLetter,
     ];
 
@@ -124,8 +130,10 @@ impl Kind {
             Self::Touch => "touch",
             Self::Tick => "tick",
             Self::Settings => "settings",
+            Self::Command => "command",
             Self::Row => "row",
             Self::Change => "change",
+            Self::CommandResult => "command_result",
             Self::DeadLetter => "dead_letter",
         }
     }

@@ -4,6 +4,7 @@
 //! the public contract; old versions decode, unknown ones are refused by name.
 
 pub mod change;
+pub mod command;
 mod common;
 pub mod event;
 pub mod ledger;

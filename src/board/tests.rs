@@ -62,8 +62,17 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts,
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::state::{Held, State};
 use super::touched::Touched;
-use super::{lifecycle, pairs};
+use super::{lifecycle, pairs, reshape};
 use crate::model::alert::{Refusal, TurnedDown};
 use crate::model::{Alert, IncidentId, Pair, Pattern, Timestamp, Why};
 
@@ -27,7 +27,11 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         if let Some((incident, pair)) = found {
             let all: Vec<Pair> = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
             let why = why(Some(pair), state, incident, &alert, turned_down);
-            return lifecycle::join(state, touched, incident, &all, Alert { why, ..alert });
+            let alert = Alert { why, ..alert };
+            if reshape::where_now(state, incident) != incident {
+                return reshape::follow(state, touched, now, incident, &all, alert);
+            }
+            return lifecycle::join(state, touched, incident, &all, alert);
         }
     }
     let full = turned_down.iter().rev().find(|candidate| candidate.reason == Refusal::Full);
@@ -49,15 +53,26 @@ fn oldest(
     turned_down: &mut Vec<TurnedDown>,
 ) -> Option<(IncidentId, Pair)> {
     for (_, id) in candidates(state, pattern, pairs, alert, turned_down) {
-        lifecycle::expire_before(state, touched, id, alert.started_at);
-        lifecycle::calm_before(state, touched, id, alert.started_at);
-        let Some(held) = state.incident(id) else { continue };
-        match refusal(held, pattern, alert.started_at) {
+        // What was merged is looked at as it would be, but its alerts are elsewhere.
+        let now_in = reshape::where_now(state, id);
+        lifecycle::expire_before(state, touched, now_in, alert.started_at);
+        lifecycle::calm_before(state, touched, now_in, alert.started_at);
+        let (Some(held), Some(holder)) = (state.incident(id), state.incident(now_in)) else {
+            continue;
+        };
+        let refused = if was_split_off(state, alert, id) {
+            Some(Refusal::SplitOff)
+        } else {
+            refusal(held, holder, pattern, alert.started_at)
+        };
+        match refused {
             None => {
                 let pair = pairs.iter().find(|pair| held.row.pairs.contains(pair))?;
                 return Some((id, pair.clone()));
             }
-            Some(reason) => turned_down.push(turn_down(held.row.first, id, pattern, alert, reason)),
+            Some(reason) => {
+                turned_down.push(turn_down(held.row.first, now_in, pattern, alert, reason));
+            }
         }
     }
     None
@@ -101,8 +116,14 @@ fn turn_down(
     TurnedDown { incident, pattern: pattern.name.clone(), reason, apart }
 }
 
-/// Rule 8, and whether there is room; bounds are inclusive.
-fn refusal(held: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> {
+/// Whether somebody said of the last alert of this identity that it does not belong there.
+fn was_split_off(state: &State, alert: &Alert, candidate: IncidentId) -> bool {
+    let last = state.current(&alert.identity).and_then(|last| state.incident(last.incident));
+    last.is_some_and(|held| held.row.split_from == Some(candidate))
+}
+
+/// Rule 8, and whether there is room where its alerts are; bounds are inclusive.
+fn refusal(held: &Held, holder: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> {
     let row = &held.row;
     if start.apart(row.first) > pattern.window {
         return Some(Refusal::OutsideWindow);
@@ -112,10 +133,13 @@ fn refusal(held: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> 
     if !reached {
         return Some(Refusal::OutsideGap);
     }
-    if row.resolved.is_some() && pattern.gap.is_none() {
+    let gone = row.gone.as_ref();
+    let over = holder.row.resolved.is_some() || gone.is_some_and(|gone| gone.resolved.is_some());
+    let split_up = holder.row.gone.is_some();
+    if split_up || over && pattern.gap.is_none() {
         return Some(Refusal::Resolved);
     }
-    if held.members.len() >= pattern.max_alerts as usize {
+    if holder.members.len() >= pattern.max_alerts as usize {
         return Some(Refusal::Full);
     }
     None
@@ -141,5 +165,6 @@ fn why(
         apart: alert.started_at.apart(first),
         turned_down,
         more: u32::try_from(more).unwrap_or(u32::MAX),
+        moves: Vec::new(),
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
     let fit = count_fitting(shown.alerts.iter());
     state.count_alerts_cut((shown.alerts.len() - fit) as u64);
     shown.alerts.truncate(fit);
-    Some(Change { kinds, joined: touch.joined, left: touch.left, ..shown })
+    Some(Change { kinds, joined: touch.joined, left: touch.left, actor: touch.actor, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.
@@ -164,6 +164,10 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         joined: Vec::new(),
         left: Vec::new(),
         alerts,
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     })
 }
 

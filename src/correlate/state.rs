@@ -260,21 +260,21 @@ impl State {
         self.dirty.insert(Dirty::Incident(id));
     }
 
-    /// Moves alerts of one incident into another, each changed on the way.
+    /// Moves alerts of one incident into others, each changed on the way.
     pub(super) fn move_alerts(
         &mut self,
-        (from, into): (IncidentId, IncidentId),
-        alerts: &[AlertId],
+        from: IncidentId,
+        alerts: &[(AlertId, IncidentId)],
         mut change: impl FnMut(&mut Alert),
     ) {
-        for id in alerts {
+        for (id, into) in alerts {
             let Some(mut alert) = self.alerts.remove(id) else { continue };
             self.unindex_alert(&alert);
             if let Some(held) = self.incidents.get_mut(&from) {
                 held.members.remove(id);
             }
             change(&mut alert);
-            alert.incident = into;
+            alert.incident = *into;
             self.index_alert(&alert);
             self.alerts.insert(*id, alert);
             self.dirty.insert(Dirty::Alert(*id));

@@ -42,6 +42,8 @@ pub(super) struct Touch {
     pub(super) reminded: bool,
     pub(super) acknowledged: bool,
     pub(super) continued: bool,
+    /// Who asked for it, where somebody did.
+    pub(super) actor: Option<Box<str>>,
 }
 
 /// What one record did.
@@ -81,6 +83,14 @@ impl Touched {
         if !touch.concerned.contains(&alert) {
             touch.concerned.push(alert);
         }
+        touch
+    }
+
+    /// An incident to which somebody does something. Must be asked for before it is changed.
+    pub(super) fn by(&mut self, state: &State, id: IncidentId, actor: &str) -> &mut Touch {
+        let at = state.incident(id).map_or(Timestamp::MIN, |held| held.row.changed_at);
+        let touch = self.incident(state, id, at);
+        touch.actor = Some(actor.into());
         touch
     }
 

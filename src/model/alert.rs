@@ -54,11 +54,14 @@ pub enum Refusal {
     Full,
     /// It is over, and its pattern has no gap that would reopen it.
     Resolved,
+    /// The last alert of its identity was split off from it.
+    SplitOff,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved];
+    pub const ALL: [Self; 5] =
+        [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved, Self::SplitOff];
 
     /// The word used in every format.
     #[must_use]
@@ -68,6 +71,7 @@ impl Refusal {
             Self::OutsideGap => "outside_gap",
             Self::Full => "full",
             Self::Resolved => "resolved",
+            Self::SplitOff => "split_off",
         }
     }
 

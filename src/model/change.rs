@@ -1,6 +1,7 @@
 //! One thing that happened to an incident, with the incident as it is from then on.
 
 use super::alert::{Resolution, Why};
+use super::command::{Comment, Snoozed};
 use super::event::Links;
 use super::id::{AlertId, IncidentId};
 use super::incident::{Acknowledged, Pair};
@@ -246,6 +247,14 @@ pub struct Change {
     pub left: Vec<AlertId>,
     /// The alerts that this change concerns.
     pub alerts: Vec<Member>,
+    /// Whose it is.
+    pub assignee: Option<Box<str>>,
+    /// By whom and until when it is kept quiet.
+    pub snoozed: Option<Snoozed>,
+    /// Who asked for this change, where somebody did.
+    pub actor: Option<Box<str>>,
+    /// The remark that this change is.
+    pub comment: Option<Comment>,
 }
 
 impl Change {

@@ -72,8 +72,17 @@ pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![],
+        left: Vec::new(),
         alerts: vec![member(n)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -62,7 +62,7 @@ struct WireChange<'a> {
     left: Cow<'a, [AlertId]>,
     alerts: Cow<'a, [Member]>,
     reason: Option<Resolution>,
-    actor: Option<Box<str>>,
+    actor: Option<Cow<'a, Box<str>>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,7 +153,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             left: Cow::Borrowed(&change.left),
             alerts: Cow::Borrowed(&change.alerts),
             reason: change.resolved.map(|(_, reason)| reason),
-            actor: None,
+            actor: change.actor.as_ref().map(Cow::Borrowed),
         }
     }
 }
@@ -190,6 +190,10 @@ impl From<WireChange<'_>> for Change {
             joined: wire.joined.into_owned(),
             left: wire.left.into_owned(),
             alerts: wire.alerts.into_owned(),
+            assignee: None,
+            snoozed: None,
+            actor: wire.actor.map(Cow::into_owned),
+            comment: None,
         }
     }
 }

@@ -255,8 +255,17 @@ mod tests {
                 flapping: false,
                 continues: None,
                 continued_by: Some(IncidentId::derive(at, &identity, 1)),
+                merged_into: None,
+                merged_from: Vec::new(),
+                split_from: None,
+                split_into: Vec::new(),
                 joined: alerts.iter().map(|alert| alert.id).collect(),
+                left: Vec::new(),
                 alerts,
+                assignee: None,
+                snoozed: None,
+                actor: None,
+                comment: None,
             }
         })
     }

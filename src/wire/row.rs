@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, nothing, unknown, unread};
 use super::{WireError, to_vec};
-use crate::model::event::{Identity, Links};
 use crate::model::alert::MoveKind;
+use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
     Alert, AlertId, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,

@@ -320,8 +320,17 @@ fn incident(nth: i64) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts: vec![member(&host)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -429,8 +429,17 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![member.id],
+        left: Vec::new(),
         alerts: vec![member],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

@@ -357,7 +357,7 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
 mod full {
     //! Events and changes with everything in them, for the schemas.
 
-    use muster::model::alert::{Refusal, TurnedDown};
+    use muster::model::alert::{MoveKind, Moved, Refusal, TurnedDown};
     use muster::model::change::Counts;
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
@@ -408,11 +408,19 @@ mod full {
             reason,
             apart: Span::MINUTE,
         });
+        let moves = MoveKind::ALL.map(|kind| Moved {
+            kind,
+            from: IncidentId::derive(NOW, &identity, 3),
+            by: "anna".into(),
+            at: NOW,
+            request: "r-1".into(),
+        });
         let why = Why {
             pair: Some(pair(["env", "cluster"])),
             apart: Span::MINUTE,
             turned_down: turned_down.into(),
             more: 2,
+            moves: moves.into(),
         };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
@@ -451,8 +459,17 @@ mod full {
             flapping: true,
             continues: Some(incident),
             continued_by: Some(incident),
+            merged_into: Some(incident),
+            merged_from: vec![incident],
+            split_from: Some(incident),
+            split_into: vec![incident],
             joined: vec![alert.id],
+            left: vec![alert.id],
             alerts: vec![alert],
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
         }
     }
 
@@ -470,7 +487,12 @@ mod full {
             flapping: false,
             continues: None,
             continued_by: None,
+            merged_into: None,
+            merged_from: Vec::new(),
+            split_from: None,
+            split_into: Vec::new(),
             joined: Vec::new(),
+            left: Vec::new(),
             alerts: Vec::new(),
             ..change()
         }
@@ -482,7 +504,8 @@ fn changes_are_as_their_schema_says() {
     use muster::model::Resolution;
     let schema = schema("change");
     let full = full::change();
-    for change in [full.clone(), full::bare(Resolution::AllOk), full::bare(Resolution::Expired)] {
+    let over = Resolution::ALL.map(full::bare);
+    for change in [full.clone()].into_iter().chain(over) {
         let bytes = muster::wire::change::encode(&change);
         let value: Value = serde_json::from_slice(&bytes).expect("changes are JSON");
         hold(&schema, &value).unwrap_or_else(|why| panic!("{why} in {value}"));
@@ -491,7 +514,10 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            assert!(text["required"].as_array().is_some_and(|all| all.contains(&json!(name))));
+            // What is left out where there is nothing to say is not asked for.
+            let required =
+                text["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+            assert!(required || change.is_open(), "`{name}` is always there");
         }
     }
     let good = muster::wire::change::to_json(&full);
