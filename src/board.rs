@@ -159,7 +159,9 @@ impl Board {
         {
             return false;
         }
-        self.put(now, change);
+        // What went to another incident is shown there.
+        let (left, all) = (change.left.clone(), change.counts.total == 0);
+        self.put(now, change, |alert| !all && !left.contains(&alert));
         self.trim();
         true
     }
@@ -175,7 +177,8 @@ impl Board {
                 .get(&change.id)
                 .is_some_and(|shown| shown.change.revision > change.revision);
             if !newer {
-                self.put(now, change);
+                let all: BTreeSet<AlertId> = change.alerts.iter().map(|alert| alert.id).collect();
+                self.put(now, change, |alert| all.contains(&alert));
             }
         }
         let gone: Vec<IncidentId> =
@@ -256,7 +259,8 @@ impl Board {
         ids.range((Bound::Unbounded, below)).rev().take(IDS_AT_ONCE).copied().collect()
     }
 
-    fn put(&self, now: Timestamp, mut change: Change) {
+    /// Shows a change; of the alerts that were shown before it only those that stay.
+    fn put(&self, now: Timestamp, mut change: Change, stays: impl Fn(AlertId) -> bool) {
         let members = std::mem::take(&mut change.alerts);
         let (id, open, at) = (change.id, change.is_open(), change.at);
         let mut entry = self.shown.entry(id).or_insert_with(|| {
@@ -267,6 +271,7 @@ impl Board {
         let shown = Arc::make_mut(&mut entry);
         shown.change = change;
         shown.known_at = now;
+        shown.alerts.retain(|alert, _| stays(*alert));
         shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {

@@ -25,6 +25,7 @@ mod flapping;
 mod join;
 mod lifecycle;
 mod pairs;
+mod recorrelate;
 mod report;
 mod reshape;
 mod state;

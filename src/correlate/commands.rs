@@ -3,9 +3,9 @@
 //! Whatever is refused changes nothing. What a command does to incidents is told like anything
 //! else, by `report`; here is only whether it may be done, and the answer.
 
-use super::reshape;
 use super::state::State;
 use super::touched::Touched;
+use super::{recorrelate, reshape};
 use crate::collect::route_hash;
 use crate::model::command::{Action, Command, CommandResult, NAMED_MAX, Outcome, Refused};
 use crate::model::{IncidentId, Timestamp};
@@ -64,7 +64,9 @@ pub(super) fn apply(
             reshape::split_all(state, touched, now, command, *incident)
         }
         Action::Undo { request } => reshape::undo(state, touched, now, command, request.as_str()),
-        Action::Recorrelate { .. } => not_supported(command),
+        Action::Recorrelate { shard, mode } => {
+            recorrelate::recorrelate(state, touched, now, command, (shard.as_deref(), *mode))
+        }
         Action::MaintenancePut { .. } => not_supported(command),
         Action::MaintenanceEnd { .. } => not_supported(command),
     }

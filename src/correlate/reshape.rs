@@ -78,7 +78,7 @@ pub(super) fn merge(
     if count > MOVED_MAX {
         return too_many(count);
     }
-    if let Some(refused) = unconfirmed(command, count, MERGED_FREELY, "move", "alerts") {
+    if let Some(refused) = unconfirmed(command, count, MERGED_FREELY, "move", "alert") {
         return refused;
     }
     let order = Order::new(now, MoveKind::Merged, command);
@@ -88,7 +88,7 @@ pub(super) fn merge(
         state.change_incident(into, |row| link(&mut row.merged_from, *id));
     }
     settle(state, into);
-    let message = format!("{count} alerts of {} merged into {into}", listed(&from));
+    let message = format!("{} of {} merged into {into}", counted(count, "alert"), listed(&from));
     let incidents = std::iter::once(into).chain(from).collect();
     Answer { count: count as u64, ..Answer::done(incidents, message) }
 }
@@ -122,14 +122,14 @@ pub(super) fn split(
         );
         return Answer::refused(Refused::NothingLeft, message);
     }
-    if let Some(refused) = unconfirmed(command, count, u64::MAX, "move", "alerts") {
+    if let Some(refused) = unconfirmed(command, count, u64::MAX, "move", "alert") {
         return refused;
     }
     let order = Order::new(now, MoveKind::Split, command);
     let alerts: Vec<AlertId> = alerts.into_iter().collect();
     let new = split_off(state, touched, order, id, &[alerts]);
     settle(state, id);
-    let message = format!("{count} alerts of {id} split off into {}", listed(&new));
+    let message = format!("{} of {id} split off into {}", counted(count, "alert"), listed(&new));
     let incidents = std::iter::once(id).chain(new).collect();
     Answer { count: count as u64, ..Answer::done(incidents, message) }
 }
@@ -154,7 +154,7 @@ pub(super) fn split_all(
     if count > MOVED_MAX {
         return too_many(count);
     }
-    if let Some(refused) = unconfirmed(command, count, SPLIT_FREELY, "open", "incidents") {
+    if let Some(refused) = unconfirmed(command, count, SPLIT_FREELY, "open", "incident") {
         return refused;
     }
     let order = Order::new(now, MoveKind::Split, command);
@@ -178,7 +178,7 @@ pub(super) fn undo(
         Err(refused) => return refused,
     };
     let count = moves.values().map(Vec::len).sum::<usize>();
-    if let Some(refused) = unconfirmed(command, count, u64::MAX, "move", "alerts") {
+    if let Some(refused) = unconfirmed(command, count, u64::MAX, "move", "alert") {
         return refused;
     }
     let order = Order::new(now, MoveKind::Merged, command);
@@ -202,7 +202,7 @@ pub(super) fn undo(
         });
     }
     left.iter().chain(&filled).for_each(|id| settle(state, *id));
-    let message = format!("{count} alerts are back in {}", listed(&filled));
+    let message = format!("{} back in {}", counted(count, "alert"), listed(&filled));
     let incidents = filled.into_iter().chain(left).collect();
     Answer { count: count as u64, ..Answer::done(incidents, message) }
 }
@@ -509,22 +509,23 @@ fn not_there(state: &State, id: IncidentId) -> Option<Answer> {
     Some(Answer::refused(Refused::Gone, message))
 }
 
-fn too_many(count: usize) -> Answer {
+pub(super) fn too_many(count: usize) -> Answer {
     let message = format!("it would move {count} alerts; one command moves at most {MOVED_MAX}");
     Answer { count: count as u64, ..Answer::refused(Refused::TooMany, message) }
 }
 
 /// A number that was given must be right, and where there are many one must be given.
-fn unconfirmed(
+pub(super) fn unconfirmed(
     command: &Command,
     count: usize,
     freely: u64,
     would: &str,
     what: &str,
 ) -> Option<Answer> {
+    let what = counted(count, what);
     let count = count as u64;
     let fine = command.confirm.map_or(count <= freely, |confirmed| confirmed == count);
-    let message = format!("it would {would} {count} {what}; confirm that number");
+    let message = format!("it would {would} {what}; confirm that number");
     let outcome = Outcome::Refused(Refused::Confirm);
     (!fine).then(|| Answer { outcome, count, ..Answer::refused(Refused::Confirm, message) })
 }
@@ -573,6 +574,11 @@ fn number(request: &str) -> u32 {
     hasher.write(request.as_bytes());
     let bytes = hasher.finish().to_le_bytes();
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// A number of things, in words.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn listed(ids: &BTreeSet<IncidentId>) -> String {

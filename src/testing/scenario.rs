@@ -15,6 +15,7 @@
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
+//! 12:05:30  anna merge #1 from=#2    # what somebody asks for, see `commands`
 //! 12:06:00  settings           # patterns that follow replace those before
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
@@ -26,8 +27,11 @@ use crate::collect;
 use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
 
 use super::pipeline::{Pipeline, Way};
+use crate::stage::Kind;
+use commands::Asked;
 use words::{Words, time};
 
+mod commands;
 mod show;
 mod words;
 
@@ -45,6 +49,7 @@ pub struct Scenario {
 #[derive(Debug)]
 enum Step {
     Event(Vec<u8>),
+    Command(Asked),
     Tick,
     Settings(CorrelateSettings),
 }
@@ -148,6 +153,11 @@ impl Scenario {
         for (at, step) in &self.steps {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
+                Step::Command(asked) => {
+                    let bytes = asked.bytes(&pipeline).map_err(failed)?;
+                    commands::check(&bytes).map_err(failed)?;
+                    pipeline.append(*at, Kind::Command, bytes);
+                }
                 Step::Tick => pipeline.tick(*at),
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
@@ -242,6 +252,10 @@ impl Reader {
     fn step(&mut self, words: Words) -> Result<(), String> {
         let at = time(&words.plain[0])?;
         self.later = false;
+        if let Some(asked) = Asked::parse(&words, self.scenario.steps.len() + 1) {
+            self.scenario.steps.push((at, Step::Command(asked)));
+            return Ok(());
+        }
         let step = match &words.plain[1..] {
             [word] if word == "tick" => Step::Tick,
             [word] if word == "settings" => {
@@ -255,7 +269,10 @@ impl Reader {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
             _ => {
-                return Err("after the time: `source host/check status`, `tick`, `settings`".into());
+                return Err(
+                    "after the time: `source host/check status`, `tick`, `settings`, `who command`"
+                        .into(),
+                );
             }
         };
         self.scenario.steps.push((at, step));

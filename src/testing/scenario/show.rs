@@ -5,6 +5,8 @@
 //!
 //! Changes: log time, kinds joined by `+`, leading name, status, `N firing`; then any of `of N`
 //! (alerts that ever joined), `#1` (the incident, numbered as they appear) and the names below.
+//! Answers to commands: log time, `done` or `refused`, what was asked for, the count; then `why=`,
+//! `message=` and `lines=`.
 //! Alerts: source, host/check, last status, `firing` or its reason, incident.
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 use super::super::pipeline::Pipeline;
 use super::words::{Words, show_time};
 use crate::model::change::Member;
+use crate::model::command::{CommandResult, Outcome};
 use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
 use crate::wire;
 
@@ -22,7 +25,7 @@ pub(super) struct Line {
 }
 
 /// Incidents by their number, and alerts by host and check.
-struct Names {
+pub(super) struct Names {
     incidents: Vec<IncidentId>,
     alerts: BTreeMap<AlertId, String>,
 }
@@ -32,13 +35,19 @@ pub(super) fn changes(told: &Pipeline, counts: bool) -> Vec<Line> {
     let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
     let decoded: Vec<Change> = decoded.filter_map(Result::ok).collect();
     let names = names(&decoded);
-    decoded.iter().map(|change| line(change, &names, counts)).collect()
+    let mut lines: Vec<Line> = decoded.iter().map(|change| line(change, &names, counts)).collect();
+    // Backwards, so that what comes first does not move what comes after it.
+    for (before, bytes) in told.results().iter().rev() {
+        if let Ok(result) = wire::command::decode_result(bytes) {
+            lines.insert(*before, answer_line(&result, &names));
+        }
+    }
+    lines
 }
 
 /// Every alert that is kept, by start.
 pub(super) fn alerts(told: &Pipeline, counts: bool) -> Vec<Line> {
-    let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
-    let names = names(&decoded.filter_map(Result::ok).collect::<Vec<_>>());
+    let names = Names::of(told);
     let mut alerts: Vec<&Alert> = told.correlate().alerts().collect();
     alerts.sort_by_key(|alert| (alert.started_at, place(&alert.host, &alert.check)));
     alerts.into_iter().map(|alert| alert_line(alert, &names, counts)).collect()
@@ -119,10 +128,65 @@ fn names(changes: &[Change]) -> Names {
 }
 
 impl Names {
+    /// As they are known from what was told.
+    pub(super) fn of(told: &Pipeline) -> Self {
+        let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
+        names(&decoded.filter_map(Result::ok).collect::<Vec<_>>())
+    }
+
+    /// The id of the incident with this number.
+    pub(super) fn id(&self, text: &str) -> Option<String> {
+        let number: usize = text.strip_prefix('#')?.parse().ok()?;
+        self.incidents.get(number.checked_sub(1)?).map(ToString::to_string)
+    }
+
+    fn incidents(&self, ids: &[IncidentId]) -> String {
+        let names: Vec<String> = ids.iter().map(|id| self.incident(*id)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    fn places(&self, ids: &[AlertId]) -> String {
+        let place = |id: &AlertId| self.alerts.get(id).cloned().unwrap_or_else(|| "?".into());
+        let names: Vec<String> = ids.iter().map(place).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    /// A sentence with numbers and places instead of ids.
+    fn told(&self, sentence: &str) -> String {
+        let mut text = sentence.to_owned();
+        for id in &self.incidents {
+            text = text.replace(&id.to_string(), &self.incident(*id));
+        }
+        for (id, place) in &self.alerts {
+            text = text.replace(&id.to_string(), place);
+        }
+        text
+    }
+
     fn incident(&self, id: IncidentId) -> String {
         let number = self.incidents.iter().position(|known| *known == id);
         number.map_or_else(|| "#?".to_owned(), |at| format!("#{}", at + 1))
     }
+}
+
+fn answer_line(result: &CommandResult, names: &Names) -> Line {
+    let (word, why) = match result.outcome {
+        Outcome::Done => ("done", "none"),
+        Outcome::Refused(why) => ("refused", why.as_str()),
+    };
+    let fixed = vec![
+        show_time(result.at),
+        word.into(),
+        result.action.to_string(),
+        result.count.to_string(),
+    ];
+    let lines: Vec<String> = result.lines.iter().map(|line| names.told(line)).collect();
+    let named = BTreeMap::from([
+        ("why", why.to_owned()),
+        ("message", names.told(&result.message)),
+        ("lines", lines.join(" | ")),
+    ]);
+    Line { fixed, named }
 }
 
 fn line(change: &Change, names: &Names, counts: bool) -> Line {
@@ -158,6 +222,12 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
+        ("left", names.places(&change.left)),
+        ("merged_into", incident(change.merged_into)),
+        ("merged_from", names.incidents(&change.merged_from)),
+        ("split_from", incident(change.split_from)),
+        ("split_into", names.incidents(&change.split_into)),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("alerts", places(change.alerts.iter())),
         (
             "text",
@@ -220,7 +290,13 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
     });
     let refused: Vec<String> = refused.collect();
     let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(",") };
+    let moves = why.moves.iter().map(|moved| {
+        format!("{}:{}:{}", moved.kind.as_str(), names.incident(moved.from), moved.by)
+    });
+    let moves: Vec<String> = moves.collect();
+    let moves = if moves.is_empty() { "none".to_owned() } else { moves.join(",") };
     vec![
+        ("moves", moves),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
@@ -253,6 +329,6 @@ fn places<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     places.join(",")
 }
 
-fn place(host: &str, check: &str) -> String {
+pub(super) fn place(host: &str, check: &str) -> String {
     if check.is_empty() { host.to_owned() } else { format!("{host}/{check}") }
 }
