@@ -1,4 +1,4 @@
-//! HTTP: intake of events, incidents, metrics, health.
+//! HTTP: intake of events, incidents and what is done to them, metrics, health.
 //!
 //! An edge: it reads requests, holds them to their bounds and puts answers into JSON. What is
 //! answered comes from the intake queue, the board and `telemetry`. Every refusal is
@@ -20,8 +20,10 @@ use crate::clock::SharedClock;
 use crate::model::Span;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics};
+use crate::worker::commands::Commands;
 use crate::worker::intake::Intake;
 
+mod commands;
 mod events;
 mod failure;
 mod incidents;
@@ -72,6 +74,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where incidents are found; none where this instance runs without the stage `api`.
     pub board: Option<Arc<Board>>,
+    /// Where commands go; none where this instance takes none.
+    pub commands: Option<Commands>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
@@ -84,7 +88,11 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/v1/events", post(events::take))
         .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/resolve", post(commands::resolve))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/incidents/{id}/timeline", get(commands::timeline))
+        .route("/v1/incidents/{id}/{action}", post(commands::on_incident))
+        .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))
@@ -115,7 +123,7 @@ async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -
 }
 
 async fn no_such_route() -> Failure {
-    let message = "there is nothing here; see /v1/events, /v1/incidents, /metrics, /health/ready";
+    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/commands, /metrics, /health/ready";
     Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
 }
 

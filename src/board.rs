@@ -4,20 +4,26 @@
 //! is its newest committed change with all of its alerts put together. Everything has a bound; what
 //! is left out for it is counted, and an open incident goes last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use tracing::warn;
 
-use crate::model::{AlertId, Change, IncidentId, Matchers, Member, Span, Timestamp};
+use crate::model::command::Comment;
+use crate::model::{
+    AlertId, Change, ChangeKind, CommandResult, IncidentId, Matchers, Member, Resolution, Span,
+    Status, Timestamp,
+};
 use crate::telemetry::Metrics;
 
 pub mod follow;
+pub mod results;
 
-pub use follow::{Follow, RowLoader};
+pub use follow::{Follow, Loaded, RowLoader};
+pub use results::Results;
 
 /// How many ids a reader takes from the index at a time, so that it never keeps the writer
 /// waiting for long.
@@ -33,11 +39,22 @@ pub struct Settings {
     /// How many alerts of an incident are shown (default 1,000); beyond it the oldest that is over
     /// goes, then the oldest.
     pub alerts_max: usize,
+    /// How many changes of an incident its timeline shows (default 200); beyond it the oldest go.
+    pub timeline_max: usize,
+    /// How many changes all timelines hold together (default 1,000,000); beyond it each new one
+    /// takes the place of its incident's oldest.
+    pub timelines_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keep: Span::from_secs(24 * 3_600), max: 50_000, alerts_max: 1_000 }
+        Self {
+            keep: Span::from_secs(24 * 3_600),
+            max: 50_000,
+            alerts_max: 1_000,
+            timeline_max: 200,
+            timelines_max: 1_000_000,
+        }
     }
 }
 
@@ -48,6 +65,8 @@ pub struct Shown {
     pub change: Change,
     /// When the board learned of it.
     pub known_at: Timestamp,
+    /// Its last changes, oldest first: those that the board saw itself.
+    pub timeline: VecDeque<Happened>,
     alerts: BTreeMap<AlertId, Member>,
 }
 
@@ -56,6 +75,45 @@ impl Shown {
     #[must_use]
     pub fn whole(&self) -> Change {
         Change { alerts: self.alerts.values().cloned().collect(), ..self.change.clone() }
+    }
+}
+
+/// A change in short: a line of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// The incident's revision from then on.
+    pub revision: u64,
+    /// By log time.
+    pub at: Timestamp,
+    /// What happened.
+    pub kinds: Vec<ChangeKind>,
+    /// The incident's status from then on.
+    pub status: Status,
+    /// How many alerts fired from then on.
+    pub firing: u32,
+    /// Who asked for it, where somebody did.
+    pub actor: Option<Box<str>>,
+    /// Whose it was from then on.
+    pub assignee: Option<Box<str>>,
+    /// The remark that it is.
+    pub comment: Option<Comment>,
+    /// Why it is over, where it is.
+    pub reason: Option<Resolution>,
+}
+
+impl Happened {
+    fn of(change: &Change) -> Self {
+        Self {
+            revision: change.revision,
+            at: change.at,
+            kinds: change.kinds.clone(),
+            status: change.status,
+            firing: change.counts.firing,
+            actor: change.actor.clone(),
+            assignee: change.assignee.clone(),
+            comment: change.comment.clone(),
+            reason: change.resolved.map(|(_, reason)| reason),
+        }
     }
 }
 
@@ -122,6 +180,9 @@ pub struct Board {
     metrics: Metrics,
     shown: DashMap<IncidentId, Arc<Shown>>,
     index: RwLock<Index>,
+    results: Results,
+    /// How many changes all timelines hold.
+    timelines: AtomicUsize,
     loaded: AtomicBool,
     as_of: AtomicI64,
 }
@@ -138,7 +199,8 @@ impl Board {
     /// An empty board that has not been loaded.
     #[must_use]
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
-        for what in ["open_incident", "resolved_incident", "alert", "change"] {
+        for what in ["open_incident", "resolved_incident", "alert", "timeline", "result", "change"]
+        {
             // There from the start: an alarm on a rise does not see a counter appear.
             metrics.board_dropped.with_label_values(&[what]).inc_by(0);
         }
@@ -147,6 +209,8 @@ impl Board {
             metrics,
             shown: DashMap::new(),
             index: RwLock::default(),
+            results: Results::default(),
+            timelines: AtomicUsize::new(0),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
         }
@@ -201,6 +265,18 @@ impl Board {
         if !gone.is_empty() {
             self.gauge();
         }
+    }
+
+    /// What became of commands.
+    #[must_use]
+    pub fn results(&self) -> &Results {
+        &self.results
+    }
+
+    /// Takes what became of a command.
+    pub fn learn(&self, result: CommandResult) {
+        let dropped = self.results.put(result);
+        self.metrics.board_dropped.with_label_values(&["result"]).inc_by(dropped);
     }
 
     /// What is shown is known to be current as of this time.
@@ -262,9 +338,16 @@ impl Board {
     /// Shows a change; of the alerts that were shown before it only those that stay.
     fn put(&self, now: Timestamp, mut change: Change, stays: impl Fn(AlertId) -> bool) {
         let members = std::mem::take(&mut change.alerts);
+        // What comes from the rows is the state, and nothing that happened.
+        let happened = (!change.kinds.is_empty()).then(|| Happened::of(&change));
         let (id, open, at) = (change.id, change.is_open(), change.at);
         let mut entry = self.shown.entry(id).or_insert_with(|| {
-            Arc::new(Shown { change: change.clone(), known_at: now, alerts: BTreeMap::new() })
+            Arc::new(Shown {
+                change: change.clone(),
+                known_at: now,
+                timeline: VecDeque::new(),
+                alerts: BTreeMap::new(),
+            })
         });
         let was_at = entry.change.at;
         // Copies only where a reader holds the old one just now.
@@ -273,6 +356,7 @@ impl Board {
         shown.known_at = now;
         shown.alerts.retain(|alert, _| stays(*alert));
         shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
+        let cut = self.note(&mut shown.timeline, happened);
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
@@ -284,6 +368,7 @@ impl Board {
         }
         drop(entry);
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
+        self.metrics.board_dropped.with_label_values(&["timeline"]).inc_by(cut);
         self.write_index(|index| {
             index.all.insert(id);
             index.over.remove(&(was_at, id));
@@ -294,6 +379,20 @@ impl Board {
                 index.over.insert((at, id));
             }
         });
+    }
+
+    /// Puts a change at the end of a timeline; how many are cut from its beginning for that.
+    fn note(&self, timeline: &mut VecDeque<Happened>, happened: Option<Happened>) -> u64 {
+        let Some(happened) = happened else { return 0 };
+        let full = self.timelines.load(Ordering::Relaxed) >= self.settings.timelines_max;
+        let room = timeline.len() < self.settings.timeline_max && (!full || timeline.is_empty());
+        timeline.push_back(happened);
+        if room {
+            self.timelines.fetch_add(1, Ordering::Relaxed);
+            return 0;
+        }
+        timeline.pop_front();
+        1
     }
 
     fn trim(&self) {
@@ -317,6 +416,9 @@ impl Board {
 
     fn remove(&self, id: IncidentId) {
         let removed = self.shown.remove(&id);
+        if let Some((_, shown)) = &removed {
+            self.timelines.fetch_sub(shown.timeline.len(), Ordering::Relaxed);
+        }
         self.write_index(|index| {
             index.all.remove(&id);
             index.open.remove(&id);

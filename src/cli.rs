@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 
 mod check;
 mod demo;
+mod incidents;
 mod replay;
 pub mod run;
 mod topics;
@@ -46,6 +47,8 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
+    Incidents(incidents::Options),
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -69,7 +72,7 @@ enum Command {
 struct ConfigFile {
     /// The config file (YAML); every key has a default. Environment variables such as
     /// MUSTER__API__LISTEN win over it.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -126,6 +129,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Run { config, stages } => run::run(&config.load()?, &stages),
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::Incidents(options) => incidents::run(options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
     }

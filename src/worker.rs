@@ -18,6 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
+pub mod commands;
 pub mod deliver;
 pub mod intake;
 pub mod merge;

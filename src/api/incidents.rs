@@ -105,11 +105,11 @@ fn limit(text: &str) -> Result<usize, Failure> {
     })
 }
 
-fn incident_id(text: &str) -> Result<IncidentId, Failure> {
+pub(super) fn incident_id(text: &str) -> Result<IncidentId, Failure> {
     IncidentId::parse(text).map_err(|error| Failure::bad_request("bad_id", error.to_string()))
 }
 
-fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
+pub(super) fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
     let Some(board) = &parts.board else {
         let message = "this instance runs without the stage `api`; ask one that has it";
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_board", message));

@@ -211,3 +211,31 @@ fn pages_follow_each_other_without_gap_or_repeat() {
 fn expected_all(count: i64) -> usize {
     usize::try_from(count).expect("not negative")
 }
+
+#[test]
+fn timelines_keep_the_newest_each_and_together() {
+    let board = board(Settings { timeline_max: 3, timelines_max: 4, ..Settings::default() });
+    let revisions = |nth: i64| -> Vec<u64> {
+        let id = change(nth, 1, true, Vec::new()).id;
+        board.get(id).expect("shown").timeline.iter().map(|change| change.revision).collect()
+    };
+    // What was loaded is the state, and nothing that happened.
+    let loaded = Change { kinds: Vec::new(), ..change(1, 1, true, Vec::new()) };
+    board.load(NOW, vec![loaded]);
+    assert!(revisions(1).is_empty());
+    for revision in 2..7 {
+        board.apply(NOW, change(1, revision, true, Vec::new()));
+    }
+    assert_eq!(revisions(1), [4, 5, 6], "three at most");
+    board.apply(NOW, change(2, 1, true, Vec::new()));
+    board.apply(NOW, change(2, 2, true, Vec::new()));
+    assert_eq!((revisions(1), revisions(2)), (vec![4, 5, 6], vec![2]), "four together");
+    board.apply(NOW, change(3, 1, true, Vec::new()));
+    assert_eq!(revisions(3), [1], "one each at least");
+    assert_eq!(dropped(&board, "timeline"), 3);
+    board.load(NOW, vec![change(2, 9, true, Vec::new())]);
+    board.apply(NOW, change(2, 10, true, Vec::new()));
+    board.apply(NOW, change(2, 11, true, Vec::new()));
+    assert_eq!(revisions(2).last(), Some(&11), "those that went have left their room");
+    assert_eq!(revisions(2).len(), 3);
+}

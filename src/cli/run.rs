@@ -30,6 +30,7 @@ use crate::shutdown::{self, Busy, Order, Shutdown};
 use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
 use crate::telemetry::{Health, Metrics, logs};
 use crate::wire;
+use crate::worker::commands::Commands;
 use crate::worker::deliver::{self, Deliver};
 use crate::worker::intake::{self, Decoded, Intake, IntakeFeed, Rejected};
 use crate::worker::merge::Merged;
@@ -311,12 +312,20 @@ impl Starting<'_> {
             Failure::other(format!("api.listen: {listen}: {error}; choose another address"))
         })?;
         let address = listener.local_addr().map_err(Failure::other)?;
+        let commands = match board {
+            Some(_) => {
+                let appender = self.journal(|journal| journal.appender())?;
+                Some(Commands::new(appender, self.parts.journal.partitions(Topic::Alerts)))
+            }
+            None => None,
+        };
         let parts = api::Parts {
             settings,
             clock: Arc::clone(&self.parts.clock),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             board,
+            commands,
             intake,
             stop,
         };

@@ -57,6 +57,9 @@ pub(super) fn update(
     let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
     let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
+        (_, Some((since, Resolution::ByHand))) => {
+            dismissed(state, touched, now, (id, since), (status, word), update);
+        }
         (Status::Ok, Some(_)) => {
             // Nothing is wrong, as before; only an older problem that comes later is older still.
             // It is kept for as long as such a one may come.
@@ -91,10 +94,10 @@ pub(super) fn update(
 /// Takes the last word on an identity that collect forgot.
 pub(super) fn touch(state: &mut State, now: Timestamp, touch: &Touch) {
     let Some(alert) = state.current(&touch.identity) else { return };
-    let (id, firing) = (alert.id, alert.is_firing());
+    let (id, lives) = (alert.id, alert.is_firing() || alert.is_dismissed());
     state.change_alert(id, |alert| {
         saw(alert, touch.seen.newest, touch.seen.repeats);
-        if firing {
+        if lives {
             alert.appended_at = now;
         }
     });
@@ -105,7 +108,7 @@ fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
     alert.events = alert.events.saturating_add(events);
     if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
         alert.newest = newest;
-        if alert.is_firing() {
+        if alert.is_firing() || alert.is_dismissed() {
             alert.alive_until = alive_until;
         }
     }
@@ -195,6 +198,44 @@ fn resolve(
     });
 }
 
+/// What is heard of an alert that was resolved by hand at `since`: its `ok` ends it as any other, a
+/// repeat of what it said changes nothing, another status reopens it, and after `dismiss_for` or a
+/// silence longer than it lives it begins anew.
+fn dismissed(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    (id, since): (AlertId, Timestamp),
+    (status, word): (Status, Word),
+    update: Update,
+) {
+    let alert = state.alert(id).expect("the caller looked it up");
+    let at = update.event.timestamp;
+    let over = alert.alive_until < at || at.since(since) > state.settings().dismiss_for;
+    if status == Status::Ok {
+        // As with any alert that is over, its content stays as it was told.
+        state.change_alert(id, |alert| {
+            alert.newest = at;
+            alert.appended_at = now;
+            alert.status = Status::Ok;
+            alert.flapping = None;
+            alert.acknowledged = false;
+            alert.changed_at = at;
+            alert.resolved = Some((at, Resolution::AllOk));
+        });
+    } else if over {
+        let identity = alert.identity.clone();
+        begin(state, touched, now, identity, status, update);
+    } else if status == alert.said() {
+        if differs(alert, &update.event) {
+            touched.alert(state, alert.incident, id, at).updated = true;
+        }
+        state.change_alert(id, |alert| hear(alert, now, word, update));
+    } else {
+        reopen(state, touched, now, id, word, update);
+    }
+}
+
 /// The alert fires on, with what the newest event says. While it flaps that may be `ok`, and its
 /// changes of status are quiet unless it is worse than it was.
 fn follow(
@@ -207,8 +248,7 @@ fn follow(
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
     let event = &update.event;
-    let tags_differ =
-        alert.tags != event.tags || alert.host != event.host || alert.check != event.check;
+    let tags_differ = differs(alert, event);
     let differs = tags_differ
         || alert.status != word.status
         || alert.is_flapping() != word.flapping.is_some();
@@ -260,6 +300,11 @@ fn acknowledge(
         lifecycle::acknowledge(state, incident, &event.source, event.timestamp);
     }
     Arrived::InTime
+}
+
+/// Whether an event says anything of an alert that is told, beside its status.
+fn differs(alert: &Alert, event: &Event) -> bool {
+    alert.tags != event.tags || alert.host != event.host || alert.check != event.check
 }
 
 /// Takes what the newest event of an alert that fires says.

@@ -135,8 +135,10 @@ fn refusal(held: &Held, holder: &Held, pattern: &Pattern, start: Timestamp) -> O
     }
     let gone = row.gone.as_ref();
     let over = holder.row.resolved.is_some() || gone.is_some_and(|gone| gone.resolved.is_some());
-    let split_up = holder.row.gone.is_some();
-    if split_up || over && pattern.gap.is_none() {
+    // What was split up takes nothing; what somebody resolved by hand has not resolved by itself:
+    // a new fault is a new incident.
+    let never = holder.row.gone.is_some() || holder.row.is_dismissed();
+    if never || over && pattern.gap.is_none() {
         return Some(Refusal::Resolved);
     }
     if holder.members.len() >= pattern.max_alerts as usize {

@@ -84,7 +84,8 @@ pub(super) fn recorrelate(
 fn is_by_hand(row: &Incident) -> bool {
     let shaped =
         !row.merged_from.is_empty() || row.split_from.is_some() || !row.split_into.is_empty();
-    shaped || row.acknowledged.is_some()
+    let taken = row.acknowledged.is_some() || row.assignee.is_some() || row.snoozed.is_some();
+    shaped || taken
 }
 
 fn plan(state: &State, now: Timestamp, alerts: &[(Timestamp, AlertId)]) -> Plan {

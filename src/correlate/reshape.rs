@@ -406,6 +406,8 @@ pub(super) fn open(
         continues: None,
         continued_by: None,
         acknowledged: None,
+        assignee: None,
+        snoozed: None,
         updated_at: None,
         remind_at: None,
         updates: Vec::new(),

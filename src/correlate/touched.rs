@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::state::State;
+use crate::model::command::Comment;
 use crate::model::{AlertId, ChangeKind, IncidentId, Status, Timestamp};
 
 /// How many alerts that flap a reminder names.
@@ -41,7 +42,14 @@ pub(super) struct Touch {
     /// It is time to say again that it flaps.
     pub(super) reminded: bool,
     pub(super) acknowledged: bool,
+    pub(super) unacknowledged: bool,
+    pub(super) assigned: bool,
+    pub(super) snoozed: bool,
+    pub(super) unsnoozed: bool,
+    pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
+    /// It is open again because its resolve was undone: as if it had never been over.
+    pub(super) undone: bool,
     /// Who asked for it, where somebody did.
     pub(super) actor: Option<Box<str>>,
 }

@@ -15,6 +15,8 @@ pub enum Resolution {
     AllOk,
     /// The source fell silent for longer than the alert lives.
     Expired,
+    /// Somebody said so, whatever the check says.
+    ByHand,
     /// Its alerts are another incident's; only of incidents.
     Merged,
     /// Each of its alerts has an incident of its own; only of incidents.
@@ -23,7 +25,8 @@ pub enum Resolution {
 
 impl Resolution {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::AllOk, Self::Expired, Self::Merged, Self::Split];
+    pub const ALL: [Self; 5] =
+        [Self::AllOk, Self::Expired, Self::ByHand, Self::Merged, Self::Split];
 
     /// The word used in every format.
     #[must_use]
@@ -31,6 +34,7 @@ impl Resolution {
         match self {
             Self::AllOk => "all_ok",
             Self::Expired => "expired",
+            Self::ByHand => "by_hand",
             Self::Merged => "merged",
             Self::Split => "split",
         }
@@ -189,7 +193,7 @@ pub struct Alert {
     /// The secondary property; empty where there is none.
     pub check: Box<str>,
     /// What the newest event said; `ok` once resolved that way, the last word before the silence
-    /// where it expired. While it flaps, the worst that it said since just before that began.
+    /// where it expired or was dismissed. While it flaps, the worst that it said since just before that began.
     pub status: Status,
     /// The event times of its last changes of status, oldest first: those that count towards
     /// flapping. None while it flaps.
@@ -229,10 +233,22 @@ impl Alert {
         self.resolved.is_none()
     }
 
+    /// Whether somebody resolved it by hand, and its status has not changed since.
+    #[must_use]
+    pub fn is_dismissed(&self) -> bool {
+        matches!(self.resolved, Some((_, Resolution::ByHand)))
+    }
+
     /// Whether it changes its status too often to be told each time.
     #[must_use]
     pub fn is_flapping(&self) -> bool {
-        self.flapping.is_some()
+        self.flaps().is_some()
+    }
+
+    /// What is known of it while it fires and flaps. What was dismissed keeps it for an undo.
+    #[must_use]
+    pub fn flaps(&self) -> Option<Flaps> {
+        self.flapping.filter(|_| self.is_firing())
     }
 
     /// What its newest event said, also while it flaps.

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::id::{AlertId, IncidentId};
+use super::incident::Acknowledged;
 use super::matcher::Matchers;
 use super::status::Status;
 use super::time::Timestamp;
@@ -223,6 +224,17 @@ impl Action {
         "maintenance_end",
     ];
 
+    /// Whether it is refused, and says how many things it would touch, until that count is
+    /// confirmed.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        match self {
+            Self::Resolve(Which::Matching(_)) => true,
+            Self::Recorrelate { mode, .. } => matches!(mode, Mode::Apply),
+            _ => false,
+        }
+    }
+
     /// The word for it in every format.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -266,6 +278,8 @@ pub enum Refused {
     InThePast,
     /// It would touch so many things that their count must be confirmed.
     Confirm,
+    /// It would touch more things than one command may.
+    TooMany,
     /// It cannot be taken back, as things are now.
     NotUndoable,
     /// The alerts of the incident are in another one, or in several.
@@ -276,8 +290,6 @@ pub enum Refused {
     OtherShard,
     /// The incident would have no alert any more.
     NothingLeft,
-    /// It is more than one command may do.
-    TooMany,
 }
 
 impl Refused {
@@ -292,12 +304,12 @@ impl Refused {
         Self::NotSnoozed,
         Self::InThePast,
         Self::Confirm,
+        Self::TooMany,
         Self::NotUndoable,
         Self::Gone,
         Self::Itself,
         Self::OtherShard,
         Self::NothingLeft,
-        Self::TooMany,
     ];
 
     /// The word used in every format.
@@ -313,12 +325,12 @@ impl Refused {
             Self::NotSnoozed => "not_snoozed",
             Self::InThePast => "in_the_past",
             Self::Confirm => "confirm",
+            Self::TooMany => "too_many",
             Self::NotUndoable => "not_undoable",
             Self::Gone => "gone",
             Self::Itself => "itself",
             Self::OtherShard => "other_shard",
             Self::NothingLeft => "nothing_left",
-            Self::TooMany => "too_many",
         }
     }
 
@@ -349,6 +361,8 @@ pub struct CommandResult {
     pub at: Timestamp,
     /// What was asked for, as [`Action::as_str`] has it.
     pub action: Box<str>,
+    /// The count that the command confirmed.
+    pub confirm: Option<u64>,
     /// Whether it was done.
     pub outcome: Outcome,
     /// How many things it touched, or would touch.
@@ -381,4 +395,33 @@ pub struct Comment {
     pub text: Box<str>,
     /// Who may see it.
     pub audience: Audience,
+}
+
+/// What it takes to undo a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoable {
+    /// The command's.
+    pub request: RequestId,
+    /// By log time, when it was done.
+    pub at: Timestamp,
+    /// What was done.
+    pub what: Undo,
+}
+
+/// What was done, with what of the state before cannot be told from the state since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// Incidents were resolved by hand; at most [`IDS_MAX`].
+    Resolve(Vec<ResolvedByHand>),
+}
+
+/// What ended with an incident when it was resolved by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedByHand {
+    /// Which.
+    pub incident: IncidentId,
+    /// Who had acknowledged it.
+    pub acknowledged: Option<Acknowledged>,
+    /// Who had snoozed it.
+    pub snoozed: Option<Snoozed>,
 }

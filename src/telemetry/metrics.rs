@@ -56,6 +56,8 @@ pub struct Metrics {
     pub set_aside: IntCounterVec,
     /// Things waiting, by queue.
     pub queue_depth: IntGaugeVec,
+    /// `muster_commands_total`.
+    pub commands: IntCounterVec,
     /// HTTP requests by route and status code.
     pub http_requests: IntCounterVec,
     /// HTTP connections that are open.
@@ -180,6 +182,12 @@ impl Metrics {
                 "Things waiting, by queue (intake, deliveries, pending).",
                 &["queue"],
             )?,
+            commands: counters(
+                r,
+                "muster_commands_total",
+                "Commands answered over HTTP, by action and outcome (done, refused, pending).",
+                &["action", "outcome"],
+            )?,
             http_requests: counters(
                 r,
                 "muster_http_requests_total",
@@ -205,7 +213,7 @@ impl Metrics {
             board_dropped: counters(
                 r,
                 "muster_board_dropped_total",
-                "What the API cannot show, by what: open_incident, resolved_incident and alert for room, change as unreadable.",
+                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline and result for room, change as unreadable.",
                 &["what"],
             )?,
             log_ahead_seconds: float_gauge(

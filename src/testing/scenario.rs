@@ -8,6 +8,7 @@
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
 //! reopen_window 30m
+//! dismiss_for 4h
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! ok_memory_max 2
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
@@ -15,23 +16,23 @@
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
-//! 12:05:30  anna merge #1 from=#2    # what somebody asks for, see `commands`
 //! 12:06:00  settings           # patterns that follow replace those before
+//! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
+//! 12:07:00  command  acknowledge  done        # or why it was refused; count=1 message=… request=…
 //! ----
 //! nagios web-1/cpu  critical  firing  #1     # every alert that is kept, by start
 //! ```
 
 use crate::collect;
 use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::stage::Kind;
 
 use super::pipeline::{Pipeline, Way};
-use crate::stage::Kind;
-use commands::Asked;
 use words::{Words, time};
 
-mod commands;
+mod asked;
 mod show;
 mod words;
 
@@ -49,8 +50,9 @@ pub struct Scenario {
 #[derive(Debug)]
 enum Step {
     Event(Vec<u8>),
-    Command(Asked),
     Tick,
+    /// The nth line, from 1.
+    Command(usize, Words),
     Settings(CorrelateSettings),
 }
 
@@ -153,12 +155,11 @@ impl Scenario {
         for (at, step) in &self.steps {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
-                Step::Command(asked) => {
-                    let bytes = asked.bytes(&pipeline).map_err(failed)?;
-                    commands::check(&bytes).map_err(failed)?;
+                Step::Tick => pipeline.tick(*at),
+                Step::Command(nth, words) => {
+                    let bytes = asked::bytes(&pipeline, *nth, words).map_err(failed)?;
                     pipeline.append(*at, Kind::Command, bytes);
                 }
-                Step::Tick => pipeline.tick(*at),
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
             match run {
@@ -207,6 +208,7 @@ impl Reader {
             correlate: CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
                 flapping: FlappingSettings::default(),
+                dismiss_for: CorrelateSettings::DISMISS_FOR,
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
             },
@@ -252,12 +254,11 @@ impl Reader {
     fn step(&mut self, words: Words) -> Result<(), String> {
         let at = time(&words.plain[0])?;
         self.later = false;
-        if let Some(asked) = Asked::parse(&words, self.scenario.steps.len() + 1) {
-            self.scenario.steps.push((at, Step::Command(asked)));
-            return Ok(());
-        }
         let step = match &words.plain[1..] {
             [word] if word == "tick" => Step::Tick,
+            [word, ..] if asked::is_action(word) => {
+                Step::Command(self.scenario.steps.len() + 1, words)
+            }
             [word] if word == "settings" => {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
@@ -270,7 +271,7 @@ impl Reader {
             }
             _ => {
                 return Err(
-                    "after the time: `source host/check status`, `tick`, `settings`, `who command`"
+                    "after the time: `source host/check status`, `tick`, `settings` or a command"
                         .into(),
                 );
             }
@@ -289,6 +290,7 @@ impl Reader {
                 self.correlate()?.patterns.push(pattern);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
+            ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
             ("ok_memory_max", [max]) => {
                 self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;

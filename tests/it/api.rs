@@ -13,13 +13,15 @@ use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
 use muster::model::change::Counts;
+use muster::model::command::{Outcome, Refused};
 use muster::model::{
-    AlertId, Change, ChangeKind, Identity, IncidentId, Member, Resolution, Span, Status, TagValue,
-    Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, RequestId,
+    Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Outgoing, Reason, Route, Topic};
 use muster::telemetry::{Health, Metrics};
+use muster::worker::commands::Commands;
 use muster::worker::intake::{self, Decoded, IntakeFeed, Rejected};
 use serde_json::{Value, json};
 
@@ -131,6 +133,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (intake, feed) =
         intake::queue(queue, Arc::new(decode), Box::new(gate.clone()), metrics.clone());
     let board = Arc::new(Board::new(board::Settings::default(), metrics.clone()));
+    let commands = Commands::new(Box::new(gate.clone()), 2);
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
         settings: settings.clone(),
@@ -138,6 +141,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         health: health.clone(),
         metrics: metrics.clone(),
         board: Some(Arc::clone(&board)),
+        commands: Some(commands),
         intake: Some(intake),
         stop: stop.clone(),
     };
@@ -671,4 +675,123 @@ fn health_says_what_is_wrong_and_metrics_say_how_old_the_board_is() {
     ] {
         assert!(answer.body.lines().any(|found| found == line), "{line} in {}", answer.body);
     }
+}
+
+// Commands, with correlate played by the test: two partitions of its log.
+
+impl Rig {
+    fn begin_command(&self, path: &str, body: &Value) -> TcpStream {
+        let body = body.to_string();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// The `nth` command that was written, counted from 0.
+    fn written(&self, nth: usize) -> Value {
+        self.until("a command is written", || self.gate.get(|state| state.appended.len() > nth));
+        let (topic, text) = self.gate.get(|state| state.appended[nth].clone());
+        assert_eq!(topic, Topic::Alerts);
+        serde_json::from_str(&text).expect("a command")
+    }
+
+    /// A partition answers a command.
+    fn learn(&self, partition: u32, confirm: Option<u64>, outcome: Outcome, count: u64) {
+        self.board.learn(CommandResult {
+            request: RequestId::parse("r1").expect("an id"),
+            partition,
+            at: NOW,
+            action: "resolve".into(),
+            confirm,
+            outcome,
+            count,
+            message: format!("partition {partition} speaks").into(),
+            incidents: Vec::new(),
+            lines: Vec::new(),
+        });
+    }
+}
+
+const ASKS: Outcome = Outcome::Refused(Refused::Confirm);
+
+#[test]
+fn what_concerns_all_shards_is_counted_in_each_and_confirmed_in_all() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, Vec::new());
+    let ask = |confirm: Option<u64>| {
+        let body =
+            json!({"actor": "ann", "match": ["a=b"], "request_id": "r1", "confirm": confirm});
+        rig.begin_command("/v1/incidents/resolve", &body)
+    };
+    let stream = ask(None);
+    assert_eq!(
+        (&rig.written(0)["confirm"], &rig.written(1)["confirm"]),
+        (&Value::Null, &Value::Null)
+    );
+    rig.learn(0, None, ASKS, 2);
+    assert!(is_silent(&stream), "one of two has answered");
+    rig.learn(1, None, ASKS, 1);
+    let answer_1 = answer(stream);
+    assert_eq!((answer_1.status, answer_1.reason().as_str()), (409, "confirm"));
+    assert_eq!(answer_1.json()["count"], 3);
+    assert!(
+        answer_1.json()["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("`confirm` 3"))
+    );
+
+    // A count of before is no answer now: each is asked again, and there is one more.
+    let stream = ask(Some(3));
+    rig.written(3);
+    rig.learn(0, None, ASKS, 2);
+    rig.learn(1, None, ASKS, 2);
+    let answer_2 = answer(stream);
+    assert_eq!((answer_2.status, &answer_2.json()["count"]), (409, &json!(4)));
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 4, "nothing was confirmed");
+
+    let stream = ask(Some(4));
+    rig.written(5);
+    rig.learn(0, None, ASKS, 3);
+    rig.learn(1, None, Outcome::Done, 0);
+    assert_eq!((answer(stream).status, rig.gate.get(|state| state.appended.len())), (409, 6));
+
+    let stream = ask(Some(3));
+    rig.written(7);
+    rig.learn(0, None, ASKS, 3);
+    assert_eq!(rig.written(8)["confirm"], 3, "its own count");
+    assert_eq!(rig.written(9)["confirm"], 0);
+    rig.learn(0, None, ASKS, 3);
+    assert!(is_silent(&stream), "the count that was asked for is no answer to the confirmed one");
+    rig.learn(0, Some(3), Outcome::Done, 3);
+    let done = answer(stream);
+    assert_eq!((done.status, &done.json()["count"]), (200, &json!(3)), "{}", done.body);
+    // Sent once more, with whatever count: what is known is answered, and nothing is written.
+    assert_eq!(answer(ask(Some(9))).json(), done.json());
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 10);
+}
+
+#[test]
+fn a_command_without_a_result_in_time_is_202_and_tells_where_it_will_be() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, vec![incident(2)]);
+    let path = format!("/v1/incidents/{}/resolve", incident(2).id);
+    let body = json!({"actor": "ann", "request_id": "r1"});
+    let late = answer(rig.begin_command(&path, &body));
+    assert_eq!((late.status, late.header("location")), (202, Some("/v1/commands/r1")));
+    assert_eq!(late.json()["outcome"], "pending");
+    assert_eq!(rig.written(0)["incidents"], json!([incident(2).id.to_string()]));
+    assert_eq!(rig.get("/v1/commands/r1").status, 404);
+    for partition in 0..2 {
+        rig.learn(partition, None, Outcome::Done, 1);
+    }
+    let found = rig.get("/v1/commands/r1");
+    assert_eq!((found.status, &found.json()["outcome"]), (200, &json!("done")));
+    assert_eq!(answer(rig.begin_command(&path, &body)).status, 200);
+    // Where the log cannot be written nothing is known, and the same may be sent again.
+    rig.gate.set(|state| state.fails = true);
+    let other = json!({"actor": "ann", "request_id": "r2"});
+    let failed = answer(rig.begin_command(&path, &other));
+    assert_eq!((failed.status, failed.reason().as_str()), (503, "journal_unavailable"));
+    rig.stop.begin();
 }

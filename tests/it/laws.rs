@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
+use muster::model::command::{Audience, SnoozeEnds, Which};
 use muster::model::update::refresh_every;
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, FlappingSettings, Identity, IncidentId,
-    Matchers, Member, Pattern, Span, Status, Tags, Timestamp,
+    Action, Alert, AlertId, Change, ChangeKind, Command, CorrelateSettings, FlappingSettings,
+    Identity, IncidentId, Matchers, Member, Pattern, RequestId, Span, Status, Tags, Timestamp,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -23,6 +24,8 @@ use proptest::test_runner::TestCaseResult;
 
 /// How many histories a property is tried with, where `PROPTEST_CASES` does not say.
 const CASES: u32 = 256;
+
+const BEGINNING: Timestamp = Timestamp::MIN;
 
 /// Longer than any history.
 const LONG: Span = Span::from_secs(7 * 86_400);
@@ -42,6 +45,8 @@ enum What {
     Tick,
     /// Other settings come into force.
     Settings(usize),
+    /// Somebody asks for something: which kind, and numbers that choose to what and how.
+    Command(u8, u8, u8),
 }
 
 /// One step of a history.
@@ -94,6 +99,7 @@ fn anything() -> impl Strategy<Value = Vec<Step>> {
         20 => sketch(IDENTITIES, true).prop_map(What::Event),
         1 => Just(What::Tick),
         1 => (0..BOOKS).prop_map(What::Settings),
+        7 => (0..ASKED, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| What::Command(a, b, c)),
     ];
     let step = (wait, late, what, fault()).prop_map(|(wait, late, what, fault)| Step {
         wait,
@@ -156,6 +162,9 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
     }
 }
 
+/// How many kinds of commands there are.
+const ASKED: u8 = 11;
+
 /// How many rule books there are.
 const BOOKS: usize = 4;
 
@@ -189,7 +198,13 @@ fn rules(nth: usize) -> CorrelateSettings {
         reminder: minutes(15),
     };
     let flapping = if nth == 3 { easily } else { FlappingSettings::default() };
-    CorrelateSettings { reopen_window, flapping, ok_memory_max, patterns }
+    CorrelateSettings {
+        reopen_window,
+        dismiss_for: Span::from_secs(40 * 60),
+        flapping,
+        ok_memory_max,
+        patterns,
+    }
 }
 
 /// The first rule book, and the one where alerts flap easily.
@@ -225,6 +240,8 @@ struct Run {
     now: i64,
     events: u64,
     ticks: Ticks,
+    /// The request ids so far.
+    asked: Vec<RequestId>,
 }
 
 /// Whether a deadline gets its tick before the next record, or the next record fires its timer.
@@ -245,6 +262,7 @@ impl Run {
             now: 0,
             events: 0,
             ticks: Ticks::InTime,
+            asked: Vec::new(),
         }
     }
 
@@ -273,7 +291,44 @@ impl Run {
             }
             What::Tick => self.pipeline.tick(time(self.now)),
             What::Settings(nth) => self.pipeline.go_by(time(self.now), rules(nth)),
+            What::Command(kind, which, how) => {
+                if let Some(command) = self.command(kind, which, how) {
+                    self.asked.push(command.request.clone());
+                    let bytes = wire::command::encode(&command);
+                    self.pipeline.append(time(self.now), Kind::Command, bytes);
+                }
+            }
         }
+    }
+
+    /// A command about an incident that is known, or a request id that was used.
+    fn command(&self, kind: u8, which: u8, how: u8) -> Option<Command> {
+        let incidents = self.pipeline.correlate().incidents();
+        let incident = incidents.get(usize::from(which) % incidents.len().max(1))?.id;
+        let used = self.asked.get(usize::from(which) % self.asked.len().max(1));
+        let open = incidents.iter().filter(|incident| incident.is_open()).count() as u64;
+        let until = time(self.now + i64::from(how) * 20);
+        let bit = |nth: u8| how >> nth & 1 == 1;
+        let action = match kind {
+            0 => Action::Acknowledge { incident, until: bit(0).then_some(until) },
+            1 => Action::Unacknowledge { incident },
+            2 => Action::Assign { incident, to: bit(0).then(|| "bob".into()) },
+            3 => {
+                let ends_on = SnoozeEnds { new_alert: bit(0), worse: bit(1), reopened: bit(2) };
+                Action::Snooze { incident, until, ends_on }
+            }
+            4 => Action::Unsnooze { incident },
+            5 | 6 => Action::Resolve(Which::Incidents(vec![incident])),
+            7 => Action::Comment { incident, text: "so".into(), audience: Audience::Public },
+            8 => {
+                let all = Matchers::parse(["status=~\".*\""]).expect("a matcher");
+                Action::Resolve(Which::Matching(all))
+            }
+            _ => Action::Undo { request: used?.clone() },
+        };
+        let new = RequestId::parse(&format!("r{}", self.asked.len())).expect("an id");
+        let request = used.filter(|_| bit(6) && bit(7)).cloned().unwrap_or(new);
+        Some(Command { request, actor: "ann".into(), confirm: bit(3).then_some(open), action })
     }
 
     /// Until what waits for its minute was told.
@@ -749,6 +804,7 @@ proptest! {
         prop_assert_eq!(calm.pipeline.log(), restarted.pipeline.log());
         prop_assert_eq!(calm.changes(), restarted.changes());
         prop_assert_eq!(calm.pipeline.changes(), restarted.pipeline.changes());
+        prop_assert_eq!(calm.pipeline.results(), restarted.pipeline.results());
         prop_assert_eq!(calm.alerts(), restarted.alerts());
         let (calm, restarted) = (&calm.pipeline, &restarted.pipeline);
         prop_assert_eq!(calm.correlate().incidents(), restarted.correlate().incidents());
@@ -767,7 +823,7 @@ proptest! {
         steps.iter().for_each(|step| first.step(step));
         first.pipeline.commit();
         let mut again = Correlate::new(&rules(2));
-        let mut changes = Vec::new();
+        let (mut changes, mut results) = (Vec::new(), Vec::new());
         let mut compacted = BTreeMap::new();
         let mut seal = |stage: &mut Correlate| {
             let mut out = Output::default();
@@ -786,7 +842,12 @@ proptest! {
             let record =
                 Record { offset: at, time: logged.time, kind: logged.kind, key: None, value };
             again.apply(Slot::default(), &record, &mut out);
-            let told: Vec<Vec<u8>> = out.records.into_iter().map(|record| record.value).collect();
+            let (told, answers): (Vec<_>, Vec<_>) =
+                out.records.into_iter().partition(|record| record.kind == Kind::Change);
+            let told: Vec<Vec<u8>> = told.into_iter().map(|record| record.value).collect();
+            let commands = usize::from(logged.kind == Kind::Command);
+            prop_assert_eq!(answers.len(), commands, "an answer to each command");
+            results.extend(answers.into_iter().map(|record| record.value));
             let ids: BTreeSet<IncidentId> = decoded(&told).iter().map(|change| change.id).collect();
             prop_assert_eq!(ids.len(), told.len(), "two changes of one incident in one record");
             changes.extend(told);
@@ -797,7 +858,41 @@ proptest! {
         seal(&mut again);
         prop_assert_eq!(first.changes(), decoded(&changes));
         prop_assert_eq!(first.pipeline.changes(), changes);
+        let answered = first.pipeline.results().iter().map(|(_, result)| result);
+        prop_assert!(answered.eq(&results), "other answers");
         prop_assert!(rows(first.pipeline.rows()) == rows(&compacted), "other rows");
+    }
+
+    #[test]
+    fn an_undone_resolve_leaves_everything_as_it_was(
+        steps in anything(),
+        which in any::<usize>(),
+        nth in book(),
+    ) {
+        let mut run = run(&steps, short_lived(), nth, Way::Straight);
+        // Whatever is due by now happens before, not in between.
+        run.settle();
+        let state = |run: &Run| {
+            let incidents = run.pipeline.correlate().incidents().into_iter();
+            let quiet = |incident: Change| Change { revision: 0, changed_at: BEGINNING, ..incident };
+            (run.alerts(), incidents.map(quiet).collect::<Vec<_>>())
+        };
+        let before = state(&run);
+        let open: Vec<IncidentId> =
+            before.1.iter().filter(|incident| incident.is_open()).map(|one| one.id).collect();
+        let Some(id) = open.get(which % open.len().max(1)).copied() else { return Ok(()) };
+        let request = |text: &str| RequestId::parse(text).expect("an id");
+        for (name, action) in [
+            ("law-1", Action::Resolve(Which::Incidents(vec![id]))),
+            ("law-2", Action::Undo { request: request("law-1") }),
+        ] {
+            let command =
+                Command { request: request(name), actor: "ann".into(), confirm: None, action };
+            let bytes = wire::command::encode(&command);
+            run.pipeline.append(time(run.now), Kind::Command, bytes);
+            run.pipeline.restart_correlate().expect("rows that read back");
+        }
+        prop_assert_eq!(state(&run), before);
     }
 
     #[test]
@@ -894,6 +989,8 @@ impl Reader {
             told.kinds.clear();
             told.joined.clear();
             told.alerts.clear();
+            told.actor = None;
+            told.comment = None;
             told.at = whole.at;
             told.counts.events = whole.counts.events;
             prop_assert_eq!(told, Change { alerts: Vec::new(), ..whole });

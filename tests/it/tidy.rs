@@ -359,6 +359,7 @@ mod full {
 
     use muster::model::alert::{MoveKind, Moved, Refusal, TurnedDown};
     use muster::model::change::Counts;
+    use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
@@ -455,7 +456,7 @@ mod full {
             checks: vec!["disk /".into()],
             sources: vec!["nagios".into()],
             tags: tags(),
-            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW }),
+            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
             continues: Some(incident),
             continued_by: Some(incident),
@@ -466,10 +467,15 @@ mod full {
             joined: vec![alert.id],
             left: vec![alert.id],
             alerts: vec![alert],
-            assignee: None,
-            snoozed: None,
-            actor: None,
-            comment: None,
+            assignee: Some("bob".into()),
+            snoozed: Some(Snoozed {
+                by: "ann".into(),
+                until: NOW,
+                ends_on: SnoozeEnds { new_alert: true, worse: true, reopened: true },
+                status: Status::Critical,
+            }),
+            actor: Some("ann".into()),
+            comment: Some(Comment { text: "on it".into(), audience: Audience::Public }),
         }
     }
 
@@ -494,6 +500,10 @@ mod full {
             joined: Vec::new(),
             left: Vec::new(),
             alerts: Vec::new(),
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
             ..change()
         }
     }
@@ -514,10 +524,18 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            // What is left out where there is nothing to say is not asked for.
-            let required =
-                text["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
-            assert!(required || change.is_open(), "`{name}` is always there");
+            let optional = [
+                "snoozed",
+                "comment",
+                "merged_into",
+                "merged_from",
+                "split_from",
+                "split_into",
+                "left",
+            ];
+            let optional = optional.contains(&name.as_str());
+            let required = text["required"].as_array().expect("a list").contains(&json!(name));
+            assert!(optional != required, "`{name}`: whether it is required");
         }
     }
     let good = muster::wire::change::to_json(&full);

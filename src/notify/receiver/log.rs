@@ -88,6 +88,7 @@ pub fn render(change: &Change, colour: Colour) -> String {
     let mut text = headline(change, colour);
     text.push_str(&extent(change));
     text.push_str(&grouping(change));
+    text.push_str(&remark(change));
     for alert in change.alerts.iter().rev().take(ALERTS_SHOWN) {
         text.push_str(&alert_line(alert));
     }
@@ -152,7 +153,16 @@ fn grouping(change: &Change) -> String {
     let by = change.acknowledged.as_ref().map(|acknowledged| {
         format!(" · acknowledged by {}", printable(&acknowledged.by, NAME_MAX))
     });
-    format!("    {why}{} · {} r{}\n", by.unwrap_or_default(), change.id, change.revision)
+    let to = change.assignee.as_ref().map(|to| format!(" · {}'s", printable(to, NAME_MAX)));
+    let (by, to) = (by.unwrap_or_default(), to.unwrap_or_default());
+    format!("    {why}{by}{to} · {} r{}\n", change.id, change.revision)
+}
+
+fn remark(change: &Change) -> String {
+    let Some(comment) = &change.comment else { return String::new() };
+    let by = change.actor.as_deref().unwrap_or("somebody");
+    let (by, text) = (printable(by, NAME_MAX), printable(&comment.text, TEXT_MAX));
+    format!("    {by}: {text}\n")
 }
 
 fn alert_line(alert: &Member) -> String {

@@ -5,8 +5,7 @@
 //!
 //! Changes: log time, kinds joined by `+`, leading name, status, `N firing`; then any of `of N`
 //! (alerts that ever joined), `#1` (the incident, numbered as they appear) and the names below.
-//! Answers to commands: log time, `done` or `refused`, what was asked for, the count; then `why=`,
-//! `message=` and `lines=`.
+//! Commands: log time, `command`, what was asked for, `done` or why it was refused.
 //! Alerts: source, host/check, last status, `firing` or its reason, incident.
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use std::collections::BTreeMap;
 use super::super::pipeline::Pipeline;
 use super::words::{Words, show_time};
 use crate::model::change::Member;
-use crate::model::command::{CommandResult, Outcome};
+use crate::model::command::{Audience, Comment, Outcome};
 use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
 use crate::wire;
 
@@ -35,19 +34,41 @@ pub(super) fn changes(told: &Pipeline, counts: bool) -> Vec<Line> {
     let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
     let decoded: Vec<Change> = decoded.filter_map(Result::ok).collect();
     let names = names(&decoded);
-    let mut lines: Vec<Line> = decoded.iter().map(|change| line(change, &names, counts)).collect();
-    // Backwards, so that what comes first does not move what comes after it.
-    for (before, bytes) in told.results().iter().rev() {
-        if let Ok(result) = wire::command::decode_result(bytes) {
-            lines.insert(*before, answer_line(&result, &names));
+    let mut lines = Vec::new();
+    let mut results = told.results().iter().peekable();
+    for (nth, change) in decoded.iter().enumerate() {
+        while let Some((_, result)) = results.next_if(|(before, _)| *before <= nth) {
+            lines.extend(result_line(result, &names));
         }
+        lines.push(line(change, &names, counts));
     }
+    lines.extend(results.filter_map(|(_, result)| result_line(result, &names)));
     lines
+}
+
+fn result_line(bytes: &[u8], names: &Names) -> Option<Line> {
+    let result = wire::command::decode_result(bytes).ok()?;
+    let outcome = match result.outcome {
+        Outcome::Done => "done",
+        Outcome::Refused(reason) => reason.as_str(),
+    };
+    let (at, action) = (show_time(result.at), result.action.to_string());
+    let fixed = vec![at, "command".to_owned(), action, outcome.to_owned()];
+    let incidents = result.incidents.iter().map(|(id, _)| names.incident(*id));
+    let named = BTreeMap::from([
+        ("count", result.count.to_string()),
+        ("message", names.told(&result.message)),
+        ("request", result.request.to_string()),
+        ("incidents", incidents.collect::<Vec<_>>().join(",")),
+        ("lines", names.told(&result.lines.join("; "))),
+    ]);
+    Some(Line { fixed, named })
 }
 
 /// Every alert that is kept, by start.
 pub(super) fn alerts(told: &Pipeline, counts: bool) -> Vec<Line> {
-    let names = Names::of(told);
+    let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
+    let names = names(&decoded.filter_map(Result::ok).collect::<Vec<_>>());
     let mut alerts: Vec<&Alert> = told.correlate().alerts().collect();
     alerts.sort_by_key(|alert| (alert.started_at, place(&alert.host, &alert.check)));
     alerts.into_iter().map(|alert| alert_line(alert, &names, counts)).collect()
@@ -114,7 +135,7 @@ fn normal(text: &str) -> String {
     columns.join("  ")
 }
 
-fn names(changes: &[Change]) -> Names {
+pub(super) fn names(changes: &[Change]) -> Names {
     let mut names = Names { incidents: Vec::new(), alerts: BTreeMap::new() };
     for change in changes {
         if !names.incidents.contains(&change.id) {
@@ -128,18 +149,6 @@ fn names(changes: &[Change]) -> Names {
 }
 
 impl Names {
-    /// As they are known from what was told.
-    pub(super) fn of(told: &Pipeline) -> Self {
-        let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
-        names(&decoded.filter_map(Result::ok).collect::<Vec<_>>())
-    }
-
-    /// The id of the incident with this number.
-    pub(super) fn id(&self, text: &str) -> Option<String> {
-        let number: usize = text.strip_prefix('#')?.parse().ok()?;
-        self.incidents.get(number.checked_sub(1)?).map(ToString::to_string)
-    }
-
     fn incidents(&self, ids: &[IncidentId]) -> String {
         let names: Vec<String> = ids.iter().map(|id| self.incident(*id)).collect();
         if names.is_empty() { "none".to_owned() } else { names.join(",") }
@@ -163,30 +172,28 @@ impl Names {
         text
     }
 
+    /// The id that `#1` or an id stands for.
+    pub(super) fn id(&self, word: &str) -> Result<String, String> {
+        let Some(number) = word.strip_prefix('#') else { return Ok(word.to_owned()) };
+        let nth = number.parse::<usize>().ok().and_then(|nth| nth.checked_sub(1));
+        let id = nth.and_then(|nth| self.incidents.get(nth));
+        id.map(ToString::to_string).ok_or_else(|| format!("nothing was told of {word} so far"))
+    }
+
+    /// The id of the newest alert of a place, or an id.
+    pub(super) fn alert(&self, place: &str) -> Result<String, String> {
+        if place.starts_with("alr_") {
+            return Ok(place.to_owned());
+        }
+        let id = self.alerts.iter().rev().find(|(_, known)| *known == place);
+        id.map(|(id, _)| id.to_string())
+            .ok_or_else(|| format!("nothing was told of {place} so far"))
+    }
+
     fn incident(&self, id: IncidentId) -> String {
         let number = self.incidents.iter().position(|known| *known == id);
         number.map_or_else(|| "#?".to_owned(), |at| format!("#{}", at + 1))
     }
-}
-
-fn answer_line(result: &CommandResult, names: &Names) -> Line {
-    let (word, why) = match result.outcome {
-        Outcome::Done => ("done", "none"),
-        Outcome::Refused(why) => ("refused", why.as_str()),
-    };
-    let fixed = vec![
-        show_time(result.at),
-        word.into(),
-        result.action.to_string(),
-        result.count.to_string(),
-    ];
-    let lines: Vec<String> = result.lines.iter().map(|line| names.told(line)).collect();
-    let named = BTreeMap::from([
-        ("why", why.to_owned()),
-        ("message", names.told(&result.message)),
-        ("lines", lines.join(" | ")),
-    ]);
-    Line { fixed, named }
 }
 
 fn line(change: &Change, names: &Names, counts: bool) -> Line {
@@ -218,6 +225,12 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("shard", change.shard.to_string()),
         ("tags", show_tags(&change.tags)),
         ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("acknowledged_until", time(change.acknowledged.as_ref().and_then(|by| by.until))),
+        ("assignee", change.assignee.as_deref().unwrap_or("none").to_owned()),
+        ("snoozed", time(change.snoozed.as_ref().map(|snoozed| snoozed.until))),
+        ("snoozed_by", change.snoozed.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
+        ("comment", change.comment.as_ref().map_or("none".into(), show_comment)),
         ("flapping", yes_or_no(change.flapping)),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
@@ -302,6 +315,13 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
         ("refused", refused),
         ("more", why.more.to_string()),
     ]
+}
+
+fn show_comment(comment: &Comment) -> String {
+    match comment.audience {
+        Audience::Public => format!("public: {}", comment.text),
+        Audience::Internal => comment.text.to_string(),
+    }
 }
 
 fn yes_or_no(yes: bool) -> String {
