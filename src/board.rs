@@ -224,7 +224,9 @@ impl Board {
             return false;
         }
         // What went to another incident is shown there.
-        let (left, all) = (change.left.clone(), change.counts.total == 0);
+        let left: BTreeSet<AlertId> = change.left.iter().copied().collect();
+        let elsewhere = [Resolution::Merged, Resolution::Split];
+        let all = change.resolved.is_some_and(|(_, reason)| elsewhere.contains(&reason));
         self.put(now, change, |alert| !all && !left.contains(&alert));
         self.trim();
         true

@@ -126,9 +126,11 @@ pub(super) fn wakes(held: &Held, touch: &Touch) -> bool {
     let (Some(snoozed), Some(before)) = (&held.row.snoozed, touch.before) else { return false };
     let SnoozeEnds { new_alert, worse, reopened } = snoozed.ends_on;
     let open = held.row.resolved.is_none();
-    open && (new_alert && !touch.joined.is_empty()
+    // What a command moved there is not new, and what an undo opens again was open before.
+    let undone = touch.undone || touch.reshaped == Some(ChangeKind::Undone);
+    open && (new_alert && !touch.joined.is_empty() && touch.reshaped.is_none()
         || worse && held.status() > snoozed.status
-        || reopened && !before.open && !touch.undone)
+        || reopened && !before.open && !undone)
 }
 
 /// Ends a snooze.
