@@ -8,7 +8,7 @@ use super::state::{Held, State};
 use super::touched::{Touch, Touched};
 use crate::model::command::{Comment, Refused, SnoozeEnds, Snoozed};
 use crate::model::incident::Acknowledged;
-use crate::model::{AlertId, IncidentId, Timestamp};
+use crate::model::{AlertId, ChangeKind, IncidentId, Timestamp};
 
 /// Somebody takes care of it; who does so last stands.
 pub(super) fn acknowledge(
