@@ -250,7 +250,11 @@ impl Board {
         {
             return false;
         }
-        self.put(now, change);
+        // What went to another incident is shown there.
+        let left: BTreeSet<AlertId> = change.left.iter().copied().collect();
+        let elsewhere = [Resolution::Merged, Resolution::Split];
+        let all = change.resolved.is_some_and(|(_, reason)| elsewhere.contains(&reason));
+        self.put(now, change, |alert| !all && !left.contains(&alert));
         self.trim();
         true
     }
@@ -266,7 +270,8 @@ impl Board {
                 .get(&change.id)
                 .is_some_and(|shown| shown.change.revision > change.revision);
             if !newer {
-                self.put(now, change);
+                let all: BTreeSet<AlertId> = change.alerts.iter().map(|alert| alert.id).collect();
+                self.put(now, change, |alert| all.contains(&alert));
             }
         }
         let gone: Vec<IncidentId> =
@@ -366,7 +371,8 @@ impl Board {
         ids.range((Bound::Unbounded, below)).rev().take(IDS_AT_ONCE).copied().collect()
     }
 
-    fn put(&self, now: Timestamp, mut change: Change) {
+    /// Shows a change; of the alerts that were shown before it only those that stay.
+    fn put(&self, now: Timestamp, mut change: Change, stays: impl Fn(AlertId) -> bool) {
         let members = std::mem::take(&mut change.alerts);
         // What comes from the rows is the state, and nothing that happened.
         let happened = (!change.kinds.is_empty()).then(|| Happened::of(&change));
@@ -386,6 +392,14 @@ impl Board {
         shown.known_at = now;
         let cut = self.note(&mut shown.timeline, happened);
         let had = shown.alerts.len();
+        shown.alerts.retain(|alert, _| {
+            let stays = stays(*alert);
+            if !stays {
+                // It may be shown where it came to already.
+                self.homes.remove_if(alert, |_, home| *home == id);
+            }
+            stays
+        });
         for member in members {
             self.homes.insert(member.id, id);
             shown.alerts.insert(member.id, member);

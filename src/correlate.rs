@@ -28,8 +28,10 @@ mod join;
 mod lifecycle;
 mod pairs;
 mod people;
+mod recorrelate;
 mod report;
 mod requests;
+mod reshape;
 mod state;
 mod touched;
 

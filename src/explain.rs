@@ -87,10 +87,13 @@ pub fn near_misses(change: &Change, alert: &Member, names: Names<'_>) -> Vec<Str
     misses
 }
 
-/// Whether an incident never had more than one alert.
+/// Whether an incident never had more than one alert, and nobody made it so.
 #[must_use]
 pub fn stands_alone(change: &Change) -> bool {
-    change.counts.total == 1
+    let reshaped = change.split_from.is_some()
+        || !change.split_into.is_empty()
+        || !change.merged_from.is_empty();
+    change.counts.total == 1 && !reshaped
 }
 
 fn head(change: &Change) -> String {
@@ -156,6 +159,11 @@ fn reasons(change: &Change, alert: &Member, names: Names<'_>) -> Vec<String> {
     } else {
         lines.extend(why.turned_down.iter().map(|one| refused(one, names)));
     }
+    lines.extend(why.moves.iter().map(|moved| {
+        let (by, at) = (name(&moved.by), clock_text(moved.at));
+        let (kind, from) = (moved.kind.as_str(), other(moved.from, names));
+        format!("{kind} by {by} at {at}, from {from} (request {})", name(&moved.request))
+    }));
     if why.more > 0 {
         lines.push(format!("{} turned down besides", plural(why.more, "incident")));
     }
@@ -185,6 +193,7 @@ fn refused(one: &TurnedDown, names: Names<'_>) -> String {
         Refusal::OutsideGap => format!("outside its gap, {missed}"),
         Refusal::Full => "it was full".to_owned(),
         Refusal::Resolved => "it was over".to_owned(),
+        Refusal::SplitOff => "it was split off from there".to_owned(),
     };
     format!("not {} by `{}`: {why}", other(one.incident, names), name(&one.pattern))
 }
@@ -205,6 +214,7 @@ fn miss(one: &TurnedDown, names: Names<'_>) -> String {
         hads.extend(match reason {
             Refusal::Full => Some("had that not been full".to_owned()),
             Refusal::Resolved => Some("had that not been over".to_owned()),
+            Refusal::SplitOff => Some("had it not been split off from there".to_owned()),
             Refusal::OutsideWindow | Refusal::OutsideGap => None,
         });
     }
@@ -312,7 +322,7 @@ mod tests {
             apart: Span::from_secs(41),
             turned_down: vec![down(Refusal::OutsideGap, Some((5_000, Side::Late)), &[])],
             more: 2,
-            lacks: Vec::new(),
+            ..Why::default()
         };
         let alert = Member {
             why,

@@ -489,13 +489,17 @@ impl<'a> Sum<'a> {
                 Refused::UnknownIncident | Refused::UnknownAlert | Refused::UnknownRequest => {
                     StatusCode::NOT_FOUND
                 }
-                Refused::InThePast => StatusCode::BAD_REQUEST,
+                Refused::InThePast | Refused::Itself | Refused::OtherShard => {
+                    StatusCode::BAD_REQUEST
+                }
                 Refused::NotSupported => StatusCode::NOT_IMPLEMENTED,
                 Refused::Resolved
                 | Refused::NotAcknowledged
                 | Refused::NotSnoozed
                 | Refused::Confirm
                 | Refused::TooMany
+                | Refused::Gone
+                | Refused::NothingLeft
                 | Refused::NotUndoable => StatusCode::CONFLICT,
             },
         }

@@ -64,7 +64,12 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts,
         assignee: None,
         snoozed: None,
@@ -96,6 +101,27 @@ fn the_newest_revision_shows_with_all_alerts_and_repeats_change_nothing() {
     assert_eq!(whole.revision, 4);
     assert_eq!(whole.alerts, [member(1, false), member(2, true)]);
     assert_eq!(board.get(id).expect("it is shown").change.alerts, []);
+}
+
+#[test]
+fn alerts_that_went_to_another_incident_are_not_shown() {
+    let board = board(Settings::default());
+    let three = vec![member(1, true), member(2, true), member(3, true)];
+    board.apply(NOW, change(1, 1, true, three));
+    let left = vec![member(1, true).id];
+    board.apply(NOW, Change { left, ..change(1, 2, true, Vec::new()) });
+    let id = change(1, 1, true, Vec::new()).id;
+    let shown = |board: &Board| board.get(id).expect("it is shown").whole().alerts;
+    assert_eq!(shown(&board), [member(2, true), member(3, true)]);
+    // More of them may have left than one change names.
+    let resolved = Some((NOW, Resolution::Merged));
+    board.apply(NOW, Change { resolved, ..change(1, 3, false, Vec::new()) });
+    assert_eq!(shown(&board), []);
+    assert_eq!(listed(&board, Wanted::Open), Vec::<String>::new(), "what was merged is not open");
+    // And what a load does not have any more is gone, too.
+    board.apply(NOW, change(1, 4, true, vec![member(1, true), member(2, true)]));
+    board.load(NOW, vec![change(1, 5, true, vec![member(2, true)])]);
+    assert_eq!(shown(&board), [member(2, true)]);
 }
 
 #[test]

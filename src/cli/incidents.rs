@@ -151,6 +151,9 @@ enum Action {
         /// The ids of those that end.
         #[arg(required = true)]
         from: Vec<String>,
+        /// How many alerts it moves: wanted where they are more than 100.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
         #[command(flatten)]
         sending: Sending,
     },
@@ -168,6 +171,9 @@ enum Action {
     SplitAll {
         /// The incident's id.
         id: String,
+        /// How many incidents it opens: wanted where they are more than 10.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
         #[command(flatten)]
         sending: Sending,
     },
@@ -175,6 +181,17 @@ enum Action {
     Undo {
         /// The request id of what is to be undone.
         undone: String,
+        #[command(flatten)]
+        sending: Sending,
+    },
+    /// Show what the present patterns would change of open incidents, or with `--confirm` do it.
+    Recorrelate {
+        /// Only those of this shard.
+        #[arg(long, value_name = "NAME")]
+        shard: Option<String>,
+        /// How many alerts it moves, as it was shown.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
         #[command(flatten)]
         sending: Sending,
     },
@@ -257,13 +274,24 @@ fn question(action: Action) -> Result<(Question, Show), Failure> {
             let fields = vec![("text", json!(text)), ("public", json!(public))];
             post(on(&id, "comment"), &sending, fields)?
         }
-        Action::Merge { into, from, sending } => {
-            post(on(&into, "merge"), &sending, vec![("from", json!(from))])?
+        Action::Merge { into, from, confirm, sending } => {
+            let mut fields = vec![("from", json!(from))];
+            fields.extend(confirm.map(|count| ("confirm", json!(count))));
+            post(on(&into, "merge"), &sending, fields)?
         }
         Action::Split { id, alerts, sending } => {
             post(on(&id, "split"), &sending, vec![("alerts", json!(alerts))])?
         }
-        Action::SplitAll { id, sending } => post(on(&id, "split-all"), &sending, Vec::new())?,
+        Action::SplitAll { id, confirm, sending } => {
+            let fields = confirm.map(|count| ("confirm", json!(count)));
+            post(on(&id, "split-all"), &sending, fields.into_iter().collect())?
+        }
+        Action::Recorrelate { shard, confirm, sending } => {
+            let mut fields = vec![("apply", json!(confirm.is_some()))];
+            fields.extend(shard.map(|shard| ("shard", json!(shard))));
+            fields.extend(confirm.map(|count| ("confirm", json!(count))));
+            post("/v1/commands/recorrelate".to_owned(), &sending, fields)?
+        }
         Action::Undo { undone, sending } => {
             post("/v1/commands/undo".to_owned(), &sending, vec![("request", json!(undone))])?
         }

@@ -5,7 +5,7 @@
 
 use super::state::{Held, State};
 use super::touched::Touched;
-use super::{by_hand, people};
+use super::{by_hand, people, recorrelate, reshape};
 use crate::collect::route_hash;
 use crate::model::command::{
     Action, Command, CommandResult, Comment, NAMED_MAX, Outcome, Refused, Undo,
@@ -90,11 +90,22 @@ fn apply(state: &mut State, touched: &mut Touched, now: Timestamp, command: &Com
             let comment = Comment { text: text.clone(), audience: *audience };
             people::comment(state, touched, actor, *incident, comment)
         }
-        Action::Merge { .. } => not_supported(command),
-        Action::Split { .. } => not_supported(command),
-        Action::SplitAll { .. } => not_supported(command),
+        Action::Merge { into, from } => {
+            Ok(reshape::merge(state, touched, now, command, (*into, from)))
+        }
+        Action::Split { incident, alerts } => {
+            Ok(reshape::split(state, touched, now, command, (*incident, alerts)))
+        }
+        Action::SplitAll { incident } => {
+            Ok(reshape::split_all(state, touched, now, command, *incident))
+        }
+        Action::Undo { request } if state.moved_by(request.as_str()).is_some() => {
+            Ok(reshape::undo(state, touched, now, command, request.as_str()))
+        }
         Action::Undo { request } => undo(state, touched, now, actor, request),
-        Action::Recorrelate { .. } => not_supported(command),
+        Action::Recorrelate { shard, mode } => {
+            Ok(recorrelate::recorrelate(state, touched, now, command, (shard.as_deref(), *mode)))
+        }
         Action::MaintenancePut { .. } => not_supported(command),
         Action::MaintenanceEnd { .. } => not_supported(command),
     }

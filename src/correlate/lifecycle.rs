@@ -65,6 +65,11 @@ pub(super) fn open(
         updated_at: None,
         remind_at: None,
         updates: Vec::new(),
+        gone: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
+        reshaped_at: None,
     });
     alert.incident = id;
     state.add_alert(alert);

@@ -8,7 +8,7 @@ use super::state::{Held, State};
 use super::touched::{Touch, Touched};
 use crate::model::command::{Comment, Refused, SnoozeEnds, Snoozed};
 use crate::model::incident::Acknowledged;
-use crate::model::{AlertId, IncidentId, Timestamp};
+use crate::model::{AlertId, ChangeKind, IncidentId, Timestamp};
 
 /// Somebody takes care of it; who does so last stands.
 pub(super) fn acknowledge(
@@ -126,9 +126,11 @@ pub(super) fn wakes(held: &Held, touch: &Touch) -> bool {
     let (Some(snoozed), Some(before)) = (&held.row.snoozed, touch.before) else { return false };
     let SnoozeEnds { new_alert, worse, reopened } = snoozed.ends_on;
     let open = held.row.resolved.is_none();
-    open && (new_alert && !touch.joined.is_empty()
+    // What a command moved there is not new, and what an undo opens again was open before.
+    let undone = touch.undone || touch.reshaped == Some(ChangeKind::Undone);
+    open && (new_alert && !touch.joined.is_empty() && touch.reshaped.is_none()
         || worse && held.status() > snoozed.status
-        || reopened && !before.open && !touch.undone)
+        || reopened && !before.open && !undone)
 }
 
 /// Ends a snooze.

@@ -7,7 +7,7 @@ use super::people;
 use super::state::{Held, Names, State};
 use super::touched::Touch;
 use crate::model::change::{Counts, FURTHER_MAX, Member, NAMES_MAX, count_fitting};
-use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
+use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span, Status};
 
 /// How many alerts an `updated` that waits names.
 const WAITING_MAX: usize = 50;
@@ -43,6 +43,8 @@ pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Opt
             concerned.push(*waiting);
         }
     }
+    // What was moved away by command is shown where it is now.
+    concerned.retain(|alert| held.members.contains(alert));
     let remind_at = if kinds.contains(&ChangeKind::Flapping) {
         Some(now + state.settings().flapping.reminder)
     } else {
@@ -63,8 +65,8 @@ pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Opt
     let fit = count_fitting(shown.alerts.iter());
     state.count_alerts_cut((shown.alerts.len() - fit) as u64);
     shown.alerts.truncate(fit);
-    let Touch { joined, actor, comment, .. } = touch;
-    Some(Change { kinds, joined, actor, comment, ..shown })
+    let Touch { joined, left, actor, comment, .. } = touch;
+    Some(Change { kinds, joined, left, actor, comment, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.
@@ -82,14 +84,17 @@ pub(super) fn labels(state: &State, id: IncidentId) -> Option<Change> {
 fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
     let open = held.row.resolved.is_none();
     let Some(before) = touch.before else {
-        // Opened and over within one record cannot be: what opens it fires.
-        return vec![ChangeKind::Opened];
+        // Over within the record that opens it is only what commands split off.
+        let over = (!open).then_some(ChangeKind::Resolved);
+        let flaps = held.is_flapping().then_some(ChangeKind::Flapping);
+        let kinds = [Some(ChangeKind::Opened), flaps, touch.reshaped, over];
+        return kinds.into_iter().flatten().collect();
     };
     let status = held.status();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
-    [
+    let mut kinds: Vec<ChangeKind> = [
         (ChangeKind::Reopened, open && !before.open),
         (ChangeKind::Grew, open && grew),
         (ChangeKind::Worsened, open && worsened),
@@ -103,11 +108,13 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::Continued, touch.continued),
         (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
         (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
-        (ChangeKind::Resolved, !open && before.open),
     ]
     .into_iter()
     .filter_map(|(kind, happened)| happened.then_some(kind))
-    .collect()
+    .collect();
+    kinds.extend(touch.reshaped);
+    kinds.extend((!open && before.open).then_some(ChangeKind::Resolved));
+    kinds
 }
 
 fn wait(incident: &mut Incident, concerned: &[AlertId]) {
@@ -129,6 +136,15 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         }
     }
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let Name { title, hosts, checks, sources } = match &row.gone {
+        Some(gone) => Name {
+            title: gone.title.clone(),
+            hosts: gone.hosts.clone(),
+            checks: gone.checks.clone(),
+            sources: gone.sources.clone(),
+        },
+        None => name(held, held.status()),
+    };
     Some(Change {
         id,
         revision: row.revision,
@@ -137,7 +153,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         shard: row.shard.clone(),
         status: held.status(),
         severity: row.severity,
-        title: title(held),
+        title: title.into(),
         started_at: row.first,
         changed_at: row.changed_at,
         resolved: row.resolved,
@@ -151,21 +167,44 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
         },
-        hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
-        checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
-        sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
+        hosts,
+        checks,
+        sources,
         tags,
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
         continues: row.continues,
         continued_by: row.continued_by,
+        merged_into: row.gone.as_ref().and_then(|gone| gone.into),
+        merged_from: row.merged_from.clone(),
+        split_from: row.split_from,
+        split_into: row.split_into.clone(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts,
         assignee: row.assignee.clone(),
         snoozed: row.snoozed.clone(),
         actor: None,
         comment: None,
     })
+}
+
+/// What an incident is called by.
+pub(super) struct Name {
+    pub(super) title: Box<str>,
+    pub(super) hosts: Vec<Box<str>>,
+    pub(super) checks: Vec<Box<str>>,
+    pub(super) sources: Vec<Box<str>>,
+}
+
+/// What an incident is called by, its title at this status.
+pub(super) fn name(held: &Held, status: Status) -> Name {
+    Name {
+        title: title(held, status).into(),
+        hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
+        checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
+        sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
+    }
 }
 
 fn member(alert: &Alert) -> Member {
@@ -187,8 +226,8 @@ fn member(alert: &Alert) -> Member {
 }
 
 /// Rule 16: what they share, what varies, how bad: "web: 12 hosts · disk / · critical".
-fn title(held: &Held) -> String {
-    let status = held.status().as_str();
+fn title(held: &Held, status: Status) -> String {
+    let status = status.as_str();
     let shared = held.row.pairs.first().filter(|_| held.members.len() > 1);
     let fixed = |tag: &str| shared.is_some_and(|pair| pair.by.iter().any(|(by, _)| **by == *tag));
     let mut varying = Vec::new();

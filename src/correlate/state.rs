@@ -49,13 +49,14 @@ pub(super) struct Held {
     /// Wider than what one alert counts: no sum of theirs may overflow.
     pub(super) events: u128,
     statuses: [u32; Status::ALL.len()],
-    /// The append time of the last record of its alerts.
+    /// The append time of the last record of its alerts, or of a command that moved some.
     appended_at: Timestamp,
 }
 
 impl Held {
     fn new(row: Incident) -> Self {
         Self {
+            appended_at: row.reshaped_at.unwrap_or(Timestamp::MIN),
             row,
             firing: BTreeSet::new(),
             flapping: BTreeSet::new(),
@@ -65,7 +66,6 @@ impl Held {
             sources: BTreeSet::new(),
             events: 0,
             statuses: [0; Status::ALL.len()],
-            appended_at: Timestamp::MIN,
         }
     }
 
@@ -145,6 +145,8 @@ pub(super) struct State {
     mark: Mark,
     alerts: BTreeMap<AlertId, Alert>,
     current: Index<Identity, AlertId>,
+    /// Alerts by the request that moved them last.
+    moved_by: BTreeMap<Box<str>, BTreeSet<AlertId>>,
     /// Alerts that are kept though a later one of their identity is in force; by identity.
     earlier: BTreeMap<Identity, BTreeSet<AlertId>>,
     incidents: BTreeMap<IncidentId, Held>,
@@ -179,6 +181,7 @@ impl Default for State {
             mark: Mark { offset: -1, ..Mark::default() },
             alerts: BTreeMap::new(),
             current: Index::default(),
+            moved_by: BTreeMap::new(),
             earlier: BTreeMap::new(),
             incidents: BTreeMap::new(),
             by_pair: Index::default(),
@@ -260,9 +263,49 @@ impl State {
         let Some(mut held) = self.incidents.remove(&id) else { return };
         self.unindex_incident(&held);
         change(&mut held.row);
+        held.appended_at = held.appended_at.max(held.row.reshaped_at.unwrap_or(Timestamp::MIN));
         self.index_incident(&held);
         self.incidents.insert(id, held);
         self.dirty.insert(Dirty::Incident(id));
+    }
+
+    /// Moves alerts of one incident into others, each changed on the way.
+    pub(super) fn move_alerts(
+        &mut self,
+        from: IncidentId,
+        alerts: &[(AlertId, IncidentId)],
+        mut change: impl FnMut(&mut Alert),
+    ) {
+        for (id, into) in alerts {
+            let Some(mut alert) = self.alerts.remove(id) else { continue };
+            self.unindex_alert(&alert);
+            if let Some(held) = self.incidents.get_mut(&from) {
+                held.members.remove(id);
+            }
+            change(&mut alert);
+            alert.incident = *into;
+            self.index_alert(&alert);
+            self.alerts.insert(*id, alert);
+            self.dirty.insert(Dirty::Alert(*id));
+        }
+        // What only grows is counted anew: rows alone must tell it.
+        let Some(mut held) = self.incidents.remove(&from) else { return };
+        self.unindex_incident(&held);
+        let members = || held.members.iter().filter_map(|id| self.alerts.get(id));
+        let last = members().map(|alert| alert.appended_at).max();
+        let sources = members().map(|alert| Box::from(alert.identity.source())).collect();
+        let latest = members().map(|alert| alert.started_at).max().unwrap_or(held.row.first);
+        held.appended_at = last.max(held.row.reshaped_at).unwrap_or(Timestamp::MIN);
+        held.row.latest = latest.max(held.row.first);
+        held.sources = sources;
+        self.index_incident(&held);
+        self.incidents.insert(from, held);
+        self.dirty.insert(Dirty::Incident(from));
+    }
+
+    /// The alerts that a request moved, and no other since.
+    pub(super) fn moved_by(&self, request: &str) -> Option<&BTreeSet<AlertId>> {
+        self.moved_by.get(request)
     }
 
     /// Drops an incident and its alerts for good.
@@ -276,6 +319,7 @@ impl State {
                 self.firing -= 1;
             }
             self.stop_timers(&alert);
+            self.unindex_move(&alert);
             self.unindex_identity(&alert);
             self.dirty.insert(Dirty::Alert(alert.id));
         }
@@ -511,7 +555,24 @@ impl State {
         }
     }
 
+    fn index_move(&mut self, alert: &Alert) {
+        if let Some(moved) = alert.why.moves.last() {
+            self.moved_by.entry(moved.request.clone()).or_default().insert(alert.id);
+        }
+    }
+
+    fn unindex_move(&mut self, alert: &Alert) {
+        let Some(moved) = alert.why.moves.last() else { return };
+        if let Some(alerts) = self.moved_by.get_mut(&moved.request) {
+            alerts.remove(&alert.id);
+            if alerts.is_empty() {
+                self.moved_by.remove(&moved.request);
+            }
+        }
+    }
+
     fn index_alert(&mut self, alert: &Alert) {
+        self.index_move(alert);
         if alert.is_firing() {
             self.firing += 1;
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
@@ -533,6 +594,7 @@ impl State {
     }
 
     fn unindex_alert(&mut self, alert: &Alert) {
+        self.unindex_move(alert);
         if alert.is_firing() {
             self.firing -= 1;
         }

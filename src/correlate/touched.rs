@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::model::command::Comment;
-use crate::model::{AlertId, IncidentId, Status, Timestamp};
+use crate::model::{AlertId, ChangeKind, IncidentId, Status, Timestamp};
 
 /// How many alerts that flap a reminder names.
 const REMINDED_MAX: usize = 50;
@@ -29,6 +29,10 @@ pub(super) struct Touch {
     /// The event time of what happened last.
     pub(super) at: Timestamp,
     pub(super) joined: Vec<AlertId>,
+    /// Alerts that went to another incident.
+    pub(super) left: Vec<AlertId>,
+    /// Which command moved alerts, as a change names it.
+    pub(super) reshaped: Option<ChangeKind>,
     /// Alerts that changed, in order, each once.
     pub(super) concerned: Vec<AlertId>,
     /// An alert's tags, text or own status changed, or it fires again.

@@ -17,11 +17,16 @@ pub enum Resolution {
     Expired,
     /// Somebody said so, whatever the check says.
     ByHand,
+    /// Its alerts are another incident's; only of incidents.
+    Merged,
+    /// Each of its alerts has an incident of its own; only of incidents.
+    Split,
 }
 
 impl Resolution {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::AllOk, Self::Expired, Self::ByHand];
+    pub const ALL: [Self; 5] =
+        [Self::AllOk, Self::Expired, Self::ByHand, Self::Merged, Self::Split];
 
     /// The word used in every format.
     #[must_use]
@@ -30,6 +35,8 @@ impl Resolution {
             Self::AllOk => "all_ok",
             Self::Expired => "expired",
             Self::ByHand => "by_hand",
+            Self::Merged => "merged",
+            Self::Split => "split",
         }
     }
 
@@ -51,11 +58,14 @@ pub enum Refusal {
     Full,
     /// It is over, and its pattern has no gap that would reopen it.
     Resolved,
+    /// The last alert of its identity was split off from it.
+    SplitOff,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved];
+    pub const ALL: [Self; 5] =
+        [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved, Self::SplitOff];
 
     /// The word used in every format.
     #[must_use]
@@ -65,6 +75,7 @@ impl Refusal {
             Self::OutsideGap => "outside_gap",
             Self::Full => "full",
             Self::Resolved => "resolved",
+            Self::SplitOff => "split_off",
         }
     }
 
@@ -128,6 +139,56 @@ pub struct Lack {
     pub tag: Box<str>,
 }
 
+/// How an alert came from one incident into another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MoveKind {
+    /// Its incident was merged into the other.
+    Merged,
+    /// It was split off.
+    Split,
+    /// The patterns that were in force by then put it there.
+    Recorrelated,
+}
+
+impl MoveKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Merged, Self::Split, Self::Recorrelated];
+
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Recorrelated => "recorrelated",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// One step of an alert from one incident into another, by command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// How.
+    pub kind: MoveKind,
+    /// The incident it was in before.
+    pub from: IncidentId,
+    /// Who asked for it.
+    pub by: Box<str>,
+    /// By log time.
+    pub at: Timestamp,
+    /// The request by whose id it can be taken back.
+    pub request: Box<str>,
+}
+
+/// How many moves of an alert are remembered; of more the oldest is forgotten, and stands.
+pub const MOVES_MAX: usize = 16;
+
 /// Why an alert is in its incident.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Why {
@@ -141,6 +202,8 @@ pub struct Why {
     pub more: u32,
     /// Where it joined no other alert: the first patterns, at most five, that it fits but for a tag.
     pub lacks: Vec<Lack>,
+    /// How commands moved it since it joined, the newest last; at most [`MOVES_MAX`].
+    pub moves: Vec<Moved>,
 }
 
 /// What is known of an alert while it flaps: it fires, whatever it says.

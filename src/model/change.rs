@@ -49,13 +49,21 @@ pub enum ChangeKind {
     Flapping,
     /// No alert of it flaps any more.
     Calmed,
+    /// It was merged into another one, or others were merged into it.
+    Merged,
+    /// Alerts of it were split off, or it is made of such.
+    Split,
+    /// A merge or a split was taken back.
+    Undone,
+    /// The present patterns were asked anew which alerts it has.
+    Recorrelated,
     /// No alert of it fires any more.
     Resolved,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
@@ -71,6 +79,10 @@ impl ChangeKind {
         Self::Continued,
         Self::Flapping,
         Self::Calmed,
+        Self::Merged,
+        Self::Split,
+        Self::Undone,
+        Self::Recorrelated,
         Self::Resolved,
     ];
 
@@ -93,6 +105,10 @@ impl ChangeKind {
             Self::Continued => "continued",
             Self::Flapping => "flapping",
             Self::Calmed => "calmed",
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Undone => "undone",
+            Self::Recorrelated => "recorrelated",
             Self::Resolved => "resolved",
         }
     }
@@ -109,7 +125,7 @@ impl ChangeKind {
 pub struct Counts {
     /// Alerts that fire now.
     pub firing: u32,
-    /// Alerts that ever joined.
+    /// Alerts that joined and were not moved away by command.
     pub total: u32,
     /// Events they stand for, repeats included.
     pub events: u64,
@@ -244,8 +260,18 @@ pub struct Change {
     pub continues: Option<IncidentId>,
     /// The incident that took over when this one was full.
     pub continued_by: Option<IncidentId>,
+    /// The incident it was merged into.
+    pub merged_into: Option<IncidentId>,
+    /// The incidents that were merged into it; at most 50, the newest.
+    pub merged_from: Vec<IncidentId>,
+    /// The incident it was split off from.
+    pub split_from: Option<IncidentId>,
+    /// The incidents that were split off from it; at most 50, the newest.
+    pub split_into: Vec<IncidentId>,
     /// The alerts that joined now.
     pub joined: Vec<AlertId>,
+    /// The alerts that went to another incident now.
+    pub left: Vec<AlertId>,
     /// The alerts that this change concerns.
     pub alerts: Vec<Member>,
     /// Whose it is.

@@ -282,11 +282,19 @@ pub enum Refused {
     TooMany,
     /// It cannot be taken back, as things are now.
     NotUndoable,
+    /// The alerts of the incident are in another one, or in several.
+    Gone,
+    /// An incident cannot be merged into itself.
+    Itself,
+    /// Incidents of different shards do not share alerts.
+    OtherShard,
+    /// The incident would have no alert any more.
+    NothingLeft,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::NotSupported,
         Self::UnknownIncident,
         Self::UnknownAlert,
@@ -298,6 +306,10 @@ impl Refused {
         Self::Confirm,
         Self::TooMany,
         Self::NotUndoable,
+        Self::Gone,
+        Self::Itself,
+        Self::OtherShard,
+        Self::NothingLeft,
     ];
 
     /// The word used in every format.
@@ -315,6 +327,10 @@ impl Refused {
             Self::Confirm => "confirm",
             Self::TooMany => "too_many",
             Self::NotUndoable => "not_undoable",
+            Self::Gone => "gone",
+            Self::Itself => "itself",
+            Self::OtherShard => "other_shard",
+            Self::NothingLeft => "nothing_left",
         }
     }
 

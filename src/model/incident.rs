@@ -1,6 +1,6 @@
 //! What an incident remembers beside its alerts.
 
-use super::alert::Resolution;
+use super::alert::{MoveKind, Resolution};
 use super::command::Snoozed;
 use super::id::{AlertId, IncidentId};
 use super::status::Status;
@@ -27,6 +27,34 @@ pub struct Acknowledged {
     pub at: Timestamp,
     /// By log time, when it ends by itself.
     pub until: Option<Timestamp>,
+}
+
+/// How many incidents one names that its alerts came from or went to; the newest.
+pub const LINKS_MAX: usize = 50;
+
+/// What an incident was when all its alerts went to others by command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Where they went; none where each got an incident of its own.
+    pub into: Option<IncidentId>,
+    /// How.
+    pub kind: MoveKind,
+    /// By log time.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: Box<str>,
+    /// The request by whose id it can be taken back.
+    pub request: Box<str>,
+    /// How it was over before that, where it was.
+    pub resolved: Option<(Timestamp, Resolution)>,
+    /// What it was called.
+    pub title: Box<str>,
+    /// Its hosts; at most 50.
+    pub hosts: Vec<Box<str>>,
+    /// Its checks; at most 50.
+    pub checks: Vec<Box<str>>,
+    /// Its sources; at most 50.
+    pub sources: Vec<Box<str>>,
 }
 
 /// Alerts that belong together. What can be counted from its alerts is not in here.
@@ -70,6 +98,16 @@ pub struct Incident {
     pub remind_at: Option<Timestamp>,
     /// The alerts whose `updated` waits for its minute to pass; at most 50, the first ones.
     pub updates: Vec<AlertId>,
+    /// What it was, where all its alerts went to others by command.
+    pub gone: Option<Box<Gone>>,
+    /// The incidents that were merged into it; at most [`LINKS_MAX`].
+    pub merged_from: Vec<IncidentId>,
+    /// The incident that its alerts were split off from.
+    pub split_from: Option<IncidentId>,
+    /// The incidents that were split off from it; at most [`LINKS_MAX`].
+    pub split_into: Vec<IncidentId>,
+    /// The append time of the last command that moved its alerts.
+    pub reshaped_at: Option<Timestamp>,
 }
 
 impl Incident {

@@ -21,6 +21,10 @@ const ANEW: [ChangeKind; 5] = [
     ChangeKind::Unsnoozed,
 ];
 
+/// What a command that moves alerts between incidents is told as.
+const MOVED: [ChangeKind; 4] =
+    [ChangeKind::Merged, ChangeKind::Split, ChangeKind::Undone, ChangeKind::Recorrelated];
+
 /// One incident and one receiver.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -104,9 +108,13 @@ impl Entry {
             row.routed = routed;
             row.ended_at = None;
         }
+        if let Some(said) = &mut row.said {
+            reckon(said, change);
+        }
         row.must |= worth_telling(change, row.said.as_ref(), row.told, row.routed);
         gather(&mut row.pending, change);
         if let Some(flight) = &mut self.flight {
+            reckon(&mut flight.said, change);
             flight.since_must |= worth_telling(change, Some(&flight.said), true, row.routed);
             gather(&mut flight.since, change);
             return Keep::Yes;
@@ -220,6 +228,17 @@ impl Entry {
     }
 }
 
+/// What commands moved from one incident to another was told before: it is no growth, and what was
+/// taken out is none that was told.
+fn reckon(said: &mut Said, change: &Change) {
+    let moved = change.kinds.iter().any(|kind| MOVED.contains(kind));
+    if moved {
+        let count = |alerts: &[AlertId]| u32::try_from(alerts.len()).unwrap_or(u32::MAX);
+        said.total = said.total.saturating_add(count(&change.joined));
+        said.total = said.total.saturating_sub(count(&change.left));
+    }
+}
+
 /// Whether a change must be told to a receiver that last answered to `said`. An end is told to
 /// those who were told of the incident; the rest to those whom the routes lead to.
 fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool) -> bool {
@@ -254,10 +273,15 @@ fn gather(pending: &mut Option<Change>, change: &Change) {
         }
         merged.joined = last_of_each(before.joined, &change.joined, |id: &AlertId| *id);
         merged.alerts = last_of_each(before.alerts, &change.alerts, |alert: &Member| alert.id);
+        merged.left = last_of_each(before.left, &change.left, |id: &AlertId| *id);
+        merged.left.retain(|alert| !change.joined.contains(alert));
+        merged.joined.retain(|alert| !change.left.contains(alert));
+        merged.alerts.retain(|alert| !change.left.contains(&alert.id));
     } else {
         merged.kinds = last_of_each(Vec::new(), &merged.kinds, |kind: &ChangeKind| *kind);
     }
     keep_newest(&mut merged.joined);
+    keep_newest(&mut merged.left);
     keep_newest(&mut merged.alerts);
     let fit = count_fitting(merged.alerts.iter().rev());
     merged.alerts.drain(..merged.alerts.len() - fit);

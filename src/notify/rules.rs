@@ -12,11 +12,12 @@ use super::sample::{self, at, change, incident, settings};
 use super::{Delivery, Notify, Outcome, Room, RouteSettings, Settings};
 use crate::model::ChangeKind::{
     self, Acknowledged as Acknowledged_, Assigned, Calmed, Commented, Eased, Flapping, Grew,
-    Opened, Reopened, Resolved, Snoozed as Snoozed_, Unacknowledged, Unsnoozed, Updated, Worsened,
+    Merged, Opened, Reopened, Resolved, Snoozed as Snoozed_, Unacknowledged, Undone, Unsnoozed,
+    Updated, Worsened,
 };
 use crate::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
 use crate::model::incident::Acknowledged;
-use crate::model::{Change, Matchers, Span, Status};
+use crate::model::{AlertId, Change, Matchers, Span, Status};
 use crate::stage::Output;
 use crate::wire;
 
@@ -342,6 +343,31 @@ fn public_remarks_are_told_and_internal_ones_to_nobody() {
     world.see(14, change(1, 7, &[Resolved]));
     let end = world.only(14).change;
     assert_eq!((end.kinds, end.comment), (vec![Resolved], None));
+}
+
+#[test]
+fn who_was_told_is_told_of_the_end_by_a_merge_and_no_growth_by_it() {
+    let mut world = World::one();
+    world.see(0, with(change(1, 1, &[Opened]), Status::Critical, 1));
+    world.see(0, with(change(2, 1, &[Opened]), Status::Critical, 3));
+    let told = world.tell(10).len() + world.tell(10).len();
+    assert_eq!(told, 2, "one after the other");
+    let alerts = |from: i64, to: i64| -> Vec<AlertId> {
+        let identity = crate::model::Identity::new("nagios", Some("moved"), None, None);
+        (from..to).map(|nth| AlertId::derive(at(nth), &identity, 0)).collect()
+    };
+    let mut gone = with(change(2, 2, &[Merged, Resolved]), Status::Ok, 0);
+    gone.left = alerts(0, 3);
+    let mut target = with(change(1, 2, &[Grew, Merged]), Status::Critical, 4);
+    target.joined = alerts(0, 3);
+    world.see(11, gone).see(11, target);
+    assert_eq!(world.tell(400), [(2, vec![Merged, Resolved])], "the end, and nothing twice");
+    world.see(401, with(change(1, 3, &[Grew]), Status::Critical, 7));
+    assert_eq!(world.tell(401), [], "not twice what is known of it");
+    let mut smaller = with(change(1, 4, &[Eased, Undone]), Status::Critical, 4);
+    smaller.left = alerts(0, 3);
+    world.see(402, smaller).see(403, with(change(1, 5, &[Grew]), Status::Critical, 5));
+    assert_eq!(world.tell(800).len(), 1, "five is more than twice the one that was told");
 }
 
 #[test]

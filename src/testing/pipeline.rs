@@ -50,6 +50,7 @@ pub struct Pipeline {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     log: Vec<Logged>,
     changes: Vec<Vec<u8>>,
+    /// Each with how many changes were told before it.
     results: Vec<(usize, Vec<u8>)>,
     dead: Vec<Outgoing>,
     events: [u64; EventOutcome::COUNT],

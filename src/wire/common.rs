@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Lack, Refusal, Side, TurnedDown};
+use crate::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -75,6 +75,7 @@ text!(AlertId, |id| id, AlertId::parse);
 text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "status"));
 text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
 text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));
+text!(MoveKind, MoveKind::as_str, |text: &str| known(MoveKind::parse(text), text, "kind of move"));
 text!(Refusal, Refusal::as_str, |text: &str| known(Refusal::parse(text), text, "refusal"));
 text!(Side, Side::as_str, |text: &str| known(Side::parse(text), text, "side"));
 text!(Resolution, Resolution::as_str, |text: &str| {
@@ -284,6 +285,42 @@ impl From<WireLack<'_>> for Lack {
     }
 }
 
+by_way_of!(Moved, WireMoved);
+
+/// How an alert came from one incident into another, as every form shows it.
+#[derive(Serialize, Deserialize)]
+struct WireMoved<'a> {
+    kind: MoveKind,
+    from: IncidentId,
+    by: Cow<'a, Box<str>>,
+    at: Timestamp,
+    request: Cow<'a, Box<str>>,
+}
+
+impl<'a> From<&'a Moved> for WireMoved<'a> {
+    fn from(moved: &'a Moved) -> Self {
+        Self {
+            kind: moved.kind,
+            from: moved.from,
+            by: Cow::Borrowed(&moved.by),
+            at: moved.at,
+            request: Cow::Borrowed(&moved.request),
+        }
+    }
+}
+
+impl From<WireMoved<'_>> for Moved {
+    fn from(wire: WireMoved<'_>) -> Self {
+        Self {
+            kind: wire.kind,
+            from: wire.from,
+            by: wire.by.into_owned(),
+            at: wire.at,
+            request: wire.request.into_owned(),
+        }
+    }
+}
+
 by_way_of!(Why, WireWhy);
 
 /// Why an alert is in its incident, as every form shows it.
@@ -295,6 +332,9 @@ struct WireWhy<'a> {
     more: u32,
     #[serde(default, skip_serializing_if = "nothing")]
     lacks: Cow<'a, [Lack]>,
+    /// Alerts that no command moved have none.
+    #[serde(default, skip_serializing_if = "nothing")]
+    moves: Cow<'a, [Moved]>,
 }
 
 impl<'a> From<&'a Why> for WireWhy<'a> {
@@ -305,6 +345,7 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
             lacks: Cow::Borrowed(&why.lacks),
+            moves: Cow::Borrowed(&why.moves),
         }
     }
 }
@@ -317,6 +358,7 @@ impl From<WireWhy<'_>> for Why {
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
             lacks: wire.lacks.into_owned(),
+            moves: wire.moves.into_owned(),
         }
     }
 }

@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{by_way_of, unknown, unread};
+use super::common::{by_way_of, nothing, unknown, unread};
 use super::{WireError, command, request, to_vec};
+use crate::model::alert::MoveKind;
 use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
-use crate::model::incident::Acknowledged;
+use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
     Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags,
     Timestamp, Why,
@@ -198,6 +199,69 @@ struct WireIncident<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remind_at: Option<Timestamp>,
     updates: Cow<'a, [AlertId]>,
+    /// Rows of what no command reshaped have none of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<Cow<'a, Gone>>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    merged_from: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split_from: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    split_into: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reshaped_at: Option<Timestamp>,
+}
+
+by_way_of!(Gone, WireGone);
+
+#[derive(Serialize, Deserialize)]
+struct WireGone<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    into: Option<IncidentId>,
+    kind: MoveKind,
+    at: Timestamp,
+    by: Cow<'a, Box<str>>,
+    request: Cow<'a, Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolved: Option<(Timestamp, Resolution)>,
+    title: Cow<'a, Box<str>>,
+    hosts: Cow<'a, [Box<str>]>,
+    checks: Cow<'a, [Box<str>]>,
+    sources: Cow<'a, [Box<str>]>,
+}
+
+impl<'a> From<&'a Gone> for WireGone<'a> {
+    fn from(gone: &'a Gone) -> Self {
+        Self {
+            into: gone.into,
+            kind: gone.kind,
+            at: gone.at,
+            by: Cow::Borrowed(&gone.by),
+            request: Cow::Borrowed(&gone.request),
+            resolved: gone.resolved,
+            title: Cow::Borrowed(&gone.title),
+            hosts: Cow::Borrowed(&gone.hosts),
+            checks: Cow::Borrowed(&gone.checks),
+            sources: Cow::Borrowed(&gone.sources),
+        }
+    }
+}
+
+impl From<WireGone<'_>> for Gone {
+    fn from(wire: WireGone<'_>) -> Self {
+        Self {
+            into: wire.into,
+            kind: wire.kind,
+            at: wire.at,
+            by: wire.by.into_owned(),
+            request: wire.request.into_owned(),
+            resolved: wire.resolved,
+            title: wire.title.into_owned(),
+            hosts: wire.hosts.into_owned(),
+            checks: wire.checks.into_owned(),
+            sources: wire.sources.into_owned(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -275,6 +339,11 @@ pub fn encode_incident(incident: &Incident) -> Vec<u8> {
         updated_at: incident.updated_at,
         remind_at: incident.remind_at,
         updates: Cow::Borrowed(&incident.updates),
+        gone: incident.gone.as_deref().map(Cow::Borrowed),
+        merged_from: Cow::Borrowed(&incident.merged_from),
+        split_from: incident.split_from,
+        split_into: Cow::Borrowed(&incident.split_into),
+        reshaped_at: incident.reshaped_at,
     };
     to_vec(&wire, 1_024)
 }
@@ -379,12 +448,13 @@ impl From<WireIncident<'_>> for Incident {
             updated_at: wire.updated_at,
             remind_at: wire.remind_at,
             updates: wire.updates.into_owned(),
+            gone: wire.gone.map(|gone| Box::new(gone.into_owned())),
+            merged_from: wire.merged_from.into_owned(),
+            split_from: wire.split_from,
+            split_into: wire.split_into.into_owned(),
+            reshaped_at: wire.reshaped_at,
         }
     }
-}
-
-fn nothing(times: &[Timestamp]) -> bool {
-    times.is_empty()
 }
 
 fn known<T: for<'a> Deserialize<'a>>(

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
-use muster::model::command::{Audience, SnoozeEnds, Which};
+use muster::model::alert::MoveKind;
+use muster::model::command::{Audience, Mode, SnoozeEnds, Which};
 use muster::model::update::refresh_every;
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Command, CorrelateSettings, FlappingSettings,
@@ -163,7 +164,7 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
 }
 
 /// How many kinds of commands there are.
-const ASKED: u8 = 11;
+const ASKED: u8 = 18;
 
 /// How many rule books there are.
 const BOOKS: usize = 4;
@@ -336,11 +337,35 @@ impl Run {
                 let all = Matchers::parse(["status=~\".*\""]).expect("a matcher");
                 Action::Resolve(Which::Matching(all))
             }
-            _ => Action::Undo { request: used?.clone() },
+            9..=11 => Action::Undo { request: used?.clone() },
+            12 | 13 => {
+                let from = |nth: usize| incidents.get((usize::from(how) + nth) % incidents.len());
+                let from = (0..1 + usize::from(bit(7))).filter_map(from).map(|one| one.id);
+                Action::Merge { into: incident, from: from.collect() }
+            }
+            14 | 15 => {
+                let all = &incidents[usize::from(which) % incidents.len()].alerts;
+                let some = all.iter().enumerate().filter(|(nth, _)| how >> (nth % 8) & 1 == 1);
+                let alerts: Vec<AlertId> = some.map(|(_, alert)| alert.id).collect();
+                if alerts.is_empty() {
+                    return None;
+                }
+                Action::Split { incident, alerts }
+            }
+            16 => Action::SplitAll { incident },
+            _ => {
+                let mode = if bit(0) { Mode::Apply } else { Mode::DryRun };
+                let new = RequestId::parse(&format!("r{}", self.asked.len())).expect("an id");
+                let action = Action::Recorrelate { shard: None, mode };
+                let confirm = Some(u64::from(which % 4));
+                return Some(Command { request: new, actor: "ann".into(), confirm, action });
+            }
         };
+        let counted = kind >= 9;
+        let confirm = (bit(3) && !counted).then_some(open);
         let new = RequestId::parse(&format!("r{}", self.asked.len())).expect("an id");
         let request = used.filter(|_| bit(6) && bit(7)).cloned().unwrap_or(new);
-        Some(Command { request, actor: "ann".into(), confirm: bit(3).then_some(open), action })
+        Some(Command { request, actor: "ann".into(), confirm, action })
     }
 
     /// Until what waits for its minute was told.
@@ -877,6 +902,59 @@ proptest! {
     }
 
     #[test]
+    fn every_alert_is_in_one_incident_and_counted_there(
+        steps in anything(),
+        ticks in ticks(),
+        nth in book(),
+    ) {
+        let mut run = Run::new(short_lived(), rules(nth), Way::Straight).ticking(ticks);
+        for step in &steps {
+            run.step(step);
+            fits(&run)?;
+        }
+    }
+
+    #[test]
+    fn an_undone_merge_or_split_leaves_everything_as_it_was(
+        steps in anything(),
+        kind in 12..17_u8,
+        (which, how) in any::<(u8, u8)>(),
+        nth in book(),
+    ) {
+        let mut run = run(&steps, short_lived(), nth, Way::Straight);
+        run.settle();
+        // Links to what was opened for a while stay in the timeline, and how bad it ever was; a
+        // snooze that ends when it is worse has ended.
+        let state = |run: &Run, known: &BTreeSet<IncidentId>| {
+            let incidents = run.pipeline.correlate().incidents().into_iter();
+            let quiet = |incident: Change| Change {
+                revision: 0,
+                changed_at: BEGINNING,
+                severity: Status::Ok,
+                snoozed: None,
+                ..incident
+            };
+            let incidents = incidents.filter(|incident| known.contains(&incident.id)).map(quiet);
+            (run.alerts(), incidents.collect::<Vec<_>>())
+        };
+        let all = run.pipeline.correlate().incidents();
+        let known: BTreeSet<IncidentId> = all.iter().map(|incident| incident.id).collect();
+        let before = state(&run, &known);
+        let Some(command) = run.command(kind, which, how) else { return Ok(()) };
+        let request = |text: &str| RequestId::parse(text).expect("an id");
+        let undo = Action::Undo { request: request("law-1") };
+        for (name, action) in [("law-1", command.action), ("law-2", undo)] {
+            let command =
+                Command { request: request(name), actor: "ann".into(), confirm: None, action };
+            let bytes = wire::command::encode(&command);
+            run.pipeline.append(time(run.now), Kind::Command, bytes);
+            fits(&run)?;
+            run.pipeline.restart_correlate().expect("rows that read back");
+        }
+        prop_assert_eq!(state(&run, &known), before);
+    }
+
+    #[test]
     fn an_undone_resolve_leaves_everything_as_it_was(
         steps in anything(),
         which in any::<usize>(),
@@ -922,6 +1000,27 @@ proptest! {
     }
 }
 
+/// Every alert is in exactly one incident, every one that fires in one that is open, and what is
+/// counted of an incident is what its alerts are.
+fn fits(run: &Run) -> TestCaseResult {
+    let mut placed = BTreeSet::new();
+    for incident in run.pipeline.correlate().incidents() {
+        let counts = incident.counts;
+        let firing = incident.alerts.iter().filter(|alert| alert.firing);
+        prop_assert_eq!(counts.total as usize, incident.alerts.len(), "{:?}", &incident);
+        prop_assert_eq!(counts.firing as usize, firing.clone().count(), "{:?}", &incident);
+        prop_assert_eq!(incident.is_open(), counts.firing > 0, "{:?}", &incident);
+        let worst = firing.map(|alert| alert.status).max().unwrap_or_default();
+        prop_assert_eq!(incident.status, worst, "{:?}", &incident);
+        for alert in &incident.alerts {
+            prop_assert!(placed.insert(alert.id), "{} is in two incidents", alert.id);
+        }
+    }
+    let all: BTreeSet<AlertId> = run.pipeline.correlate().alerts().map(|alert| alert.id).collect();
+    prop_assert_eq!(placed, all);
+    Ok(())
+}
+
 /// Reads changes as a receiver does and holds each against what it knows.
 #[derive(Default)]
 struct Reader {
@@ -938,12 +1037,17 @@ impl Reader {
         let known = before.map_or((0, Status::Ok), |last| (last.revision, last.severity));
         prop_assert_eq!(change.revision, known.0 + 1, "{:?}", change);
         prop_assert!(change.severity >= known.1.max(change.status), "{:?}", change);
-        prop_assert_eq!(before.is_none(), change.kinds == [ChangeKind::Opened], "{:?}", change);
+        let opened = change.kinds.first() == Some(&ChangeKind::Opened);
+        prop_assert_eq!(before.is_none(), opened, "{:?}", change);
+        let split = change.kinds.contains(&ChangeKind::Split)
+            || change.kinds.contains(&ChangeKind::Recorrelated);
+        prop_assert!(!opened || split || change.kinds.len() == 1, "{:?}", change);
         prop_assert_eq!(change.is_open(), change.counts.firing > 0, "{:?}", change);
         prop_assert_eq!(change.is_open(), change.status > Status::Ok, "{:?}", change);
         let was_open = before.is_some_and(Change::is_open);
         let is = |kind| change.kinds.contains(&kind);
-        prop_assert_eq!(is(ChangeKind::Resolved), was_open && !change.is_open(), "{:?}", change);
+        let ends = (was_open || opened) && !change.is_open();
+        prop_assert_eq!(is(ChangeKind::Resolved), ends, "{:?}", change);
         let reopened = before.is_some() && !was_open && change.is_open();
         prop_assert_eq!(is(ChangeKind::Reopened), reopened, "{:?}", change);
         let flapped = before.is_some_and(|last| last.flapping);
@@ -953,17 +1057,34 @@ impl Reader {
         prop_assert_eq!(is(ChangeKind::Calmed), flapped && !change.flapping, "{:?}", change);
         prop_assert!(change.is_open() || !change.flapping, "{:?}", change);
         prop_assert!(!change.kinds.is_empty(), "{:?}", change);
+        let moves =
+            [ChangeKind::Merged, ChangeKind::Split, ChangeKind::Undone, ChangeKind::Recorrelated];
+        let moved = moves.into_iter().any(is);
+        prop_assert!(change.left.is_empty() || moved, "{:?}", change);
         let joined = self.joined.entry(change.id).or_default();
+        joined.retain(|member| !change.left.contains(&member.id));
         for id in &change.joined {
-            prop_assert!(self.seen.insert(*id), "{} joined twice", id);
+            prop_assert!(self.seen.insert(*id) || moved, "{} joined twice", id);
             let member = change.alerts.iter().find(|member| member.id == *id);
+            joined.retain(|known| known.id != *id);
             joined.extend(member.cloned());
         }
+        if is(ChangeKind::Recorrelated) {
+            // What they share is asked anew.
+            joined.clear();
+            joined.extend(change.alerts.iter().cloned());
+        }
         prop_assert_eq!(joined.len(), change.counts.total as usize, "{:?}", change);
-        if joined.len() > 1 {
+        // What commands moved there says by whom; the others share what the incident names.
+        let by_hand = |member: &&Member| {
+            let last = member.why.moves.last();
+            last.is_some_and(|moved| moved.kind != MoveKind::Recorrelated)
+        };
+        let own: Vec<&Member> = joined.iter().filter(|member| !by_hand(member)).collect();
+        if own.len() > 1 {
             prop_assert!(change.pair.is_some(), "no name for what they share: {:?}", change);
         }
-        for member in joined.iter() {
+        for member in own {
             let shares =
                 change.pair.iter().flat_map(|pair| &pair.by).all(|(tag, value)| match &**tag {
                     "host" => member.host == *value,
@@ -1001,6 +1122,7 @@ impl Reader {
             let mut told = self.last[&whole.id].clone();
             told.kinds.clear();
             told.joined.clear();
+            told.left.clear();
             told.alerts.clear();
             told.actor = None;
             told.comment = None;

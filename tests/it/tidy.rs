@@ -357,7 +357,7 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
 mod full {
     //! Events and changes with everything in them, for the schemas.
 
-    use muster::model::alert::{Lack, Refusal, Side, TurnedDown};
+    use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
     use muster::model::change::Counts;
     use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
@@ -411,12 +411,20 @@ mod full {
             missed: Some((Span::MINUTE, Side::Late)),
             besides: vec![Refusal::Full],
         });
+        let moves = MoveKind::ALL.map(|kind| Moved {
+            kind,
+            from: IncidentId::derive(NOW, &identity, 3),
+            by: "anna".into(),
+            at: NOW,
+            request: "r-1".into(),
+        });
         let why = Why {
             pair: Some(pair(["env", "cluster"])),
             apart: Span::MINUTE,
             turned_down: turned_down.into(),
             more: 2,
             lacks: vec![Lack { pattern: "host".into(), tag: "host".into() }],
+            moves: moves.into(),
         };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
@@ -457,7 +465,12 @@ mod full {
             flapping: true,
             continues: Some(incident),
             continued_by: Some(incident),
+            merged_into: Some(incident),
+            merged_from: vec![incident],
+            split_from: Some(incident),
+            split_into: vec![incident],
             joined: vec![alert.id],
+            left: vec![alert.id],
             alerts: vec![alert],
             assignee: Some("bob".into()),
             snoozed: Some(Snoozed {
@@ -485,7 +498,12 @@ mod full {
             flapping: false,
             continues: None,
             continued_by: None,
+            merged_into: None,
+            merged_from: Vec::new(),
+            split_from: None,
+            split_into: Vec::new(),
             joined: Vec::new(),
+            left: Vec::new(),
             alerts: Vec::new(),
             assignee: None,
             snoozed: None,
@@ -512,8 +530,18 @@ fn changes_are_as_their_schema_says() {
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
             // Left out where there is nothing to say, so that they need not be there.
-            let optional = ["snoozed", "comment", "further_patterns", "further_patterns_cut"]
-                .contains(&name.as_str());
+            let optional = [
+                "snoozed",
+                "comment",
+                "further_patterns",
+                "further_patterns_cut",
+                "merged_into",
+                "merged_from",
+                "split_from",
+                "split_into",
+                "left",
+            ];
+            let optional = optional.contains(&name.as_str());
             let required = text["required"].as_array().expect("a list").contains(&json!(name));
             assert!(optional != required, "`{name}`: whether it is required");
         }

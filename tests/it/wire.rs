@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Lack, Refusal, Side, TurnedDown};
+use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use muster::model::command::{
     Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
     Which,
 };
 use muster::model::event::{Links, Report};
-use muster::model::incident::Acknowledged;
+use muster::model::incident::{Acknowledged, Gone};
 use muster::model::update::{Seen, Touch};
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Command, CommandResult, CorrelateSettings, Counts,
@@ -145,6 +145,7 @@ fn why() -> Why {
         turned_down: turned_down.collect(),
         more: 7,
         lacks: Vec::new(),
+        moves: Vec::new(),
     }
 }
 
@@ -228,6 +229,46 @@ fn an_incident() -> Incident {
         updated_at: Some(later(6)),
         remind_at: None,
         updates: vec![alert_id()],
+        gone: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
+        reshaped_at: None,
+    }
+}
+
+/// What came with merge and split.
+fn a_move(kind: MoveKind) -> Moved {
+    let (from, by) = (incident_id('d'), "anna".into());
+    Moved { kind, from, by, at: later(7), request: "r-1".into() }
+}
+
+fn a_moved_alert() -> Alert {
+    let why = Why { moves: MoveKind::ALL.map(a_move).to_vec(), ..why() };
+    Alert { why, ..an_alert() }
+}
+
+fn a_merged_incident() -> Incident {
+    let gone = Gone {
+        into: Some(incident_id('d')),
+        kind: MoveKind::Merged,
+        at: later(7),
+        by: "anna".into(),
+        request: "r-1".into(),
+        resolved: Some((later(6), Resolution::Expired)),
+        title: "web: 12 hosts · ok".into(),
+        hosts: vec!["web-1".into()],
+        checks: vec!["disk /".into()],
+        sources: vec!["nagios".into()],
+    };
+    Incident {
+        resolved: Some((later(7), Resolution::Merged)),
+        gone: Some(Box::new(gone)),
+        merged_from: vec![incident_id('e')],
+        split_from: Some(incident_id('f')),
+        split_into: vec![incident_id('g')],
+        reshaped_at: Some(later(7)),
+        ..an_incident()
     }
 }
 
@@ -291,7 +332,12 @@ fn a_change() -> Change {
         flapping: false,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![alert_id()],
+        left: Vec::new(),
         alerts: vec![member, plain],
         assignee: None,
         snoozed: None,
@@ -334,6 +380,29 @@ fn a_flapping_change() -> Change {
     let kinds = kinds.map(|word| ChangeKind::parse(word).expect("a kind"));
     let mut change = Change { kinds: kinds.to_vec(), flapping: true, ..a_change() };
     change.alerts[1].flapping = true;
+    change
+}
+
+/// What came with merge and split.
+fn a_reshaped_change() -> Change {
+    let mut change = Change {
+        kinds: vec![
+            ChangeKind::Merged,
+            ChangeKind::Split,
+            ChangeKind::Undone,
+            ChangeKind::Recorrelated,
+            ChangeKind::Resolved,
+        ],
+        resolved: Some((later(3), Resolution::Merged)),
+        merged_into: Some(incident_id('d')),
+        merged_from: vec![incident_id('e'), incident_id('f')],
+        split_from: Some(incident_id('g')),
+        split_into: vec![incident_id('h')],
+        left: vec![alert_id()],
+        actor: Some("anna".into()),
+        ..a_change()
+    };
+    change.alerts[0].why.moves = MoveKind::ALL.map(a_move).to_vec();
     change
 }
 
@@ -523,6 +592,15 @@ fn records_of_version_1_are_what_they_were() {
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
+    holds("change.v1.reshaped.json", &a_reshaped_change(), change::encode, change::decode);
+    let moved = row::alert_key(alert_id());
+    holds("alert.v1.moved.json", &a_moved_alert(), row::encode_alert, |bytes| {
+        as_alert(&moved, bytes)
+    });
+    let merged = row::incident_key(incident_id('c'));
+    holds("incident.v1.merged.json", &a_merged_incident(), row::encode_incident, |bytes| {
+        as_incident(&merged, bytes)
+    });
     holds("change.v1.commands.json", &a_commanded_change(), change::encode, change::decode);
     holds("result.v1.json", &a_result(), command::encode_result, command::decode_result);
     let stored = fixture("commands.v1.jsonl");
@@ -717,9 +795,32 @@ fn any_why() -> impl Strategy<Value = Why> {
                 besides,
             });
     let lack = (any_text(), any_text()).prop_map(|(pattern, tag)| Lack { pattern, tag });
-    (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>(), some(lack, 2)).prop_map(
-        |(pair, apart, turned_down, more, lacks)| Why { pair, apart, turned_down, more, lacks },
+    (
+        (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>()),
+        (some(lack, 2), some(any_move(), 2)),
     )
+        .prop_map(|((pair, apart, turned_down, more), (lacks, moves))| Why {
+            pair,
+            apart,
+            turned_down,
+            more,
+            lacks,
+            moves,
+        })
+}
+
+fn any_move() -> impl Strategy<Value = Moved> {
+    (any_of(&MoveKind::ALL), any_incident_id(), any_text(), any_time(), any_text())
+        .prop_map(|(kind, from, by, at, request)| Moved { kind, from, by, at, request })
+}
+
+fn any_gone() -> impl Strategy<Value = Gone> {
+    let names = || some(any_text(), 2);
+    ((maybe(any_incident_id()), any_move(), any_end()), (any_text(), names(), names(), names()))
+        .prop_map(|((into, moved, resolved), (title, hosts, checks, sources))| {
+            let Moved { kind, by, at, request, .. } = moved;
+            Gone { into, kind, at, by, request, resolved, title, hosts, checks, sources }
+        })
 }
 
 fn any_end() -> impl Strategy<Value = Option<(Timestamp, Resolution)>> {
@@ -830,8 +931,16 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
             maybe(any_time()),
             some(any_alert_id(), 3),
         ),
+        (
+            maybe(any_gone().prop_map(Box::new)),
+            some(any_incident_id(), 2),
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+            maybe(any_time()),
+        ),
     )
-        .prop_map(|((id, revision, shard, severity), times, shared, rest)| {
+        .prop_map(|((id, revision, shard, severity), times, shared, rest, reshaped)| {
+            let (gone, merged_from, split_from, split_into, reshaped_at) = reshaped;
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
             let ((acknowledged, assignee, snoozed), updated_at, remind_at, updates) = rest;
@@ -855,6 +964,11 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 updated_at,
                 remind_at,
                 updates,
+                gone,
+                merged_from,
+                split_from,
+                split_into,
+                reshaped_at,
             }
         })
 }
@@ -913,10 +1027,24 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
         (some(any_pair(), 2), any::<u32>()),
         (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
-        (some(any_alert_id(), 2), some(any_member(), 2), any_people()),
+        (some(any_alert_id(), 2), some(any_member(), 2), any_people(), some(any_alert_id(), 2)),
+        (
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+        ),
     )
         .prop_map(
-            |((id, revision, kinds, shard, counts), state, shared, further, chain, of)| {
+            |(
+                (id, revision, kinds, shard, counts),
+                state,
+                shared,
+                further,
+                chain,
+                of,
+                reshaped,
+            )| {
                 let (status, severity, title, at, started_at, changed_at, resolved) = state;
                 let (pair, hosts, checks, sources, tags, acknowledged) = shared;
                 let people = of.2;
@@ -944,7 +1072,12 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                     flapping: chain.2,
                     continues: chain.0,
                     continued_by: chain.1,
+                    merged_into: reshaped.0,
+                    merged_from: reshaped.1,
+                    split_from: reshaped.2,
+                    split_into: reshaped.3,
                     joined: of.0,
+                    left: of.3,
                     alerts: of.1,
                     assignee: people.0,
                     snoozed: people.1,

@@ -135,7 +135,8 @@ fn extent(change: &Change) -> String {
         }
         Some((ended, reason)) => {
             let lasted = rough(ended.since(change.started_at));
-            format!("lasted {lasted}, from {started}; reason {}", reason.as_str())
+            let into = change.merged_into.map(|into| format!(" into {into}")).unwrap_or_default();
+            format!("lasted {lasted}, from {started}; reason {}{into}", reason.as_str())
         }
     };
     format!("    {firing} firing of {total} · {hosts}, {checks} · {time}\n")
@@ -204,6 +205,7 @@ pub(crate) fn rough(span: Span) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Resolution;
     use crate::notify::sample;
 
     #[test]
@@ -225,6 +227,15 @@ mod tests {
         let text = render(&sample::change(1, 8, &[ChangeKind::Resolved]), Colour::Plain);
         assert!(text.contains("RESOLVED") && text.contains("lasted 0s"), "{text}");
         assert!(text.contains("reason all_ok"), "{text}");
+    }
+
+    #[test]
+    fn an_end_by_a_merge_says_into_what() {
+        let mut change = sample::change(1, 8, &[ChangeKind::Merged, ChangeKind::Resolved]);
+        change.resolved = Some((change.at, Resolution::Merged));
+        change.merged_into = Some(sample::incident(2));
+        let text = render(&change, Colour::Plain);
+        assert!(text.contains(&format!("reason merged into {}", sample::incident(2))), "{text}");
     }
 
     #[test]

@@ -58,10 +58,10 @@ fn result_line(bytes: &[u8], names: &Names) -> Option<Line> {
     let incidents = result.incidents.iter().map(|(id, _)| names.incident(*id));
     let named = BTreeMap::from([
         ("count", result.count.to_string()),
-        ("message", result.message.to_string()),
+        ("message", names.told(&result.message)),
         ("request", result.request.to_string()),
         ("incidents", incidents.collect::<Vec<_>>().join(",")),
-        ("lines", result.lines.join("; ")),
+        ("lines", names.told(&result.lines.join("; "))),
     ]);
     Some(Line { fixed, named })
 }
@@ -150,6 +150,29 @@ pub(super) fn names(changes: &[Change]) -> Names {
 }
 
 impl Names {
+    fn incidents(&self, ids: &[IncidentId]) -> String {
+        let names: Vec<String> = ids.iter().map(|id| self.incident(*id)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    fn places(&self, ids: &[AlertId]) -> String {
+        let place = |id: &AlertId| self.alerts.get(id).cloned().unwrap_or_else(|| "?".into());
+        let names: Vec<String> = ids.iter().map(place).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    /// A sentence with numbers and places instead of ids.
+    fn told(&self, sentence: &str) -> String {
+        let mut text = sentence.to_owned();
+        for id in &self.incidents {
+            text = text.replace(&id.to_string(), &self.incident(*id));
+        }
+        for (id, place) in &self.alerts {
+            text = text.replace(&id.to_string(), place);
+        }
+        text
+    }
+
     /// The id that `#1` or an id stands for.
     pub(super) fn id(&self, word: &str) -> Result<String, String> {
         let Some(number) = word.strip_prefix('#') else { return Ok(word.to_owned()) };
@@ -158,8 +181,11 @@ impl Names {
         id.map(ToString::to_string).ok_or_else(|| format!("nothing was told of {word} so far"))
     }
 
-    /// The id of the newest alert of a place.
+    /// The id of the newest alert of a place, or an id.
     pub(super) fn alert(&self, place: &str) -> Result<String, String> {
+        if place.starts_with("alr_") {
+            return Ok(place.to_owned());
+        }
         let id = self.alerts.iter().rev().find(|(_, known)| *known == place);
         id.map(|(id, _)| id.to_string())
             .ok_or_else(|| format!("nothing was told of {place} so far"))
@@ -210,6 +236,12 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
+        ("left", names.places(&change.left)),
+        ("merged_into", incident(change.merged_into)),
+        ("merged_from", names.incidents(&change.merged_from)),
+        ("split_from", incident(change.split_from)),
+        ("split_into", names.incidents(&change.split_into)),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("alerts", places(change.alerts.iter())),
         (
             "text",
@@ -277,9 +309,14 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
     let lacks = why.lacks.iter().map(|lack| format!("{}:{}", lack.pattern, lack.tag));
     let lacks: Vec<String> = lacks.collect();
     let or_none = |list: Vec<String>| if list.is_empty() { "none".into() } else { list.join(",") };
+    let moves = why.moves.iter().map(|moved| {
+        format!("{}:{}:{}", moved.kind.as_str(), names.incident(moved.from), moved.by)
+    });
+    let moves: Vec<String> = moves.collect();
     vec![
         ("missed", or_none(missed)),
         ("lacks", or_none(lacks)),
+        ("moves", or_none(moves)),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
@@ -329,6 +366,6 @@ fn places<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     places.join(",")
 }
 
-fn place(host: &str, check: &str) -> String {
+pub(super) fn place(host: &str, check: &str) -> String {
     if check.is_empty() { host.to_owned() } else { format!("{host}/{check}") }
 }
