@@ -19,7 +19,7 @@ const NAMED_MAX: usize = 5;
 /// Puts a new alert into an incident.
 pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, alert: Alert) {
     let settings = state.shared_settings();
-    let (by_pattern, cut) = pairs::of(&settings, &alert);
+    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
     state.count_pairs_cut(cut);
     let mut turned_down = Vec::new();
     for (pattern, pairs) in &by_pattern {

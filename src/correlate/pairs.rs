@@ -3,20 +3,28 @@
 //! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
 
 use crate::model::matcher::Labels;
-use crate::model::{Alert, CorrelateSettings, Pair, Pattern};
+use crate::model::{Alert, CorrelateSettings, MatcherIndex, Pair, Pattern};
 
 /// How many pairs one pattern gives an alert at most.
 const PAIRS_MAX: usize = 32;
+
+/// The patterns by their matchers; a key is a pattern's place.
+pub(super) fn index(settings: &CorrelateSettings) -> MatcherIndex<usize> {
+    let patterns = settings.patterns.iter().map(|pattern| pattern.matchers.clone());
+    patterns.enumerate().collect()
+}
 
 /// The pairs of an alert by pattern, in file order; patterns without any are left out. The second
 /// value is how many pairs were left out for the limit.
 pub(super) fn of<'s>(
     settings: &'s CorrelateSettings,
+    index: &MatcherIndex<usize>,
     alert: &Alert,
 ) -> (Vec<(&'s Pattern, Vec<Pair>)>, u64) {
     let mut all = Vec::new();
     let mut cut = 0;
-    for pattern in &settings.patterns {
+    for nth in index.candidates(alert) {
+        let pattern = &settings.patterns[nth];
         if !pattern.matchers.matches(alert) {
             continue;
         }

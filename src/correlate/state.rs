@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::pairs;
 use crate::model::update::refresh_every;
 use crate::model::{
     Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    Pair, Span, Status, Timestamp,
+    MatcherIndex, Pair, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
@@ -137,6 +138,7 @@ type ByPair = Index<(Box<str>, Pair), BTreeSet<(Timestamp, IncidentId)>>;
 pub(super) struct State {
     settings: Arc<CorrelateSettings>,
     settings_bytes: Vec<u8>,
+    patterns: MatcherIndex<usize>,
     mark: Mark,
     alerts: BTreeMap<AlertId, Alert>,
     current: Index<Identity, AlertId>,
@@ -168,6 +170,7 @@ impl Default for State {
                 patterns: Vec::new(),
             }),
             settings_bytes: Vec::new(),
+            patterns: MatcherIndex::default(),
             mark: Mark { offset: -1, ..Mark::default() },
             alerts: BTreeMap::new(),
             current: Index::default(),
@@ -211,6 +214,7 @@ impl State {
         if self.settings_bytes == bytes {
             return;
         }
+        self.patterns = pairs::index(&settings);
         self.settings = Arc::new(settings);
         self.settings_bytes = bytes.to_vec();
         self.dirty.insert(Dirty::Settings);
@@ -355,7 +359,9 @@ impl State {
                 self.oks.insert(ok.identity.clone(), ok);
             }
             CorrelateRow::Settings(bytes) => {
-                self.settings = Arc::new(settings::decode(&bytes)?);
+                let settings = settings::decode(&bytes)?;
+                self.patterns = pairs::index(&settings);
+                self.settings = Arc::new(settings);
                 self.settings_bytes = bytes;
             }
             CorrelateRow::Mark(mark) => self.mark = mark,
@@ -388,6 +394,11 @@ impl State {
     /// What correlate goes by.
     pub(super) fn settings(&self) -> &CorrelateSettings {
         &self.settings
+    }
+
+    /// The patterns by their matchers.
+    pub(super) fn patterns(&self) -> &MatcherIndex<usize> {
+        &self.patterns
     }
 
     /// What correlate goes by, to hold while the state changes.
