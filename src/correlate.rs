@@ -2,7 +2,7 @@
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
-//! told, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
+//! told, `chronic` whether it fires steadily, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
 //! tells what became of an incident; `state` holds it all and knows which rows changed. It cannot
 //! fail: what it cannot read is set aside as a dead letter.
 
@@ -20,6 +20,7 @@ use state::{State, Timer};
 use touched::Touched;
 
 mod alerts;
+mod chronic;
 mod flapping;
 mod join;
 mod lifecycle;
@@ -155,6 +156,7 @@ impl Stage for Correlate {
         out.tally.limited[Limit::OkForgotten as usize] += self.state.take_oks_dropped();
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
+        out.tally.limited[Limit::ChronicForgotten as usize] += self.state.take_rates_dropped();
         out.tally.open = Some(self.state.open());
     }
 

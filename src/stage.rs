@@ -337,6 +337,8 @@ pub struct Open {
     pub alerts: u64,
     /// Those of them that flap.
     pub flapping: u64,
+    /// Those of them that are chronic.
+    pub chronic: u64,
     /// Incidents that are open.
     pub incidents: u64,
 }
@@ -379,11 +381,13 @@ pub enum Limit {
     PairsCut,
     /// Alerts were left out of a change, which would have been too large with them.
     AlertsCut,
+    /// How often an identity fires was forgotten for room.
+    ChronicForgotten,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -392,6 +396,7 @@ impl Limit {
         Self::OkForgotten,
         Self::PairsCut,
         Self::AlertsCut,
+        Self::ChronicForgotten,
     ];
 
     /// The metric's `limit` label.
@@ -406,6 +411,7 @@ impl Limit {
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
             Self::AlertsCut => "alerts_cut",
+            Self::ChronicForgotten => "chronic_forgotten",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod change;
 mod common;
 pub mod event;
 pub mod ledger;
+pub mod rate;
 pub mod row;
 pub mod settings;
 pub mod update;

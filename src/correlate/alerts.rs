@@ -150,6 +150,7 @@ fn begin(
         .map(|nth| AlertId::derive(started_at, &identity, nth))
         .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
         .expect("there are only finitely many alerts");
+    let chronic = state.counts_episode(&identity, started_at);
     let alert = Alert {
         id,
         identity,
@@ -173,6 +174,7 @@ fn begin(
         acknowledged: false,
         resolved: None,
         why: Why::default(),
+        chronic,
     };
     join::place(state, touched, now, alert);
 }
@@ -234,6 +236,7 @@ fn reopen(
     update: Update,
 ) {
     let at = update.event.timestamp;
+    state.counts_episode(&update.event.identity(), at);
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;
         hear(alert, now, word, update);

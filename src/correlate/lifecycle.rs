@@ -200,4 +200,5 @@ pub(super) fn forget(state: &mut State, now: Timestamp) {
     while let Some(identity) = state.stale_ok(now) {
         state.forget_ok(&identity);
     }
+    state.forget_rates(now);
 }

@@ -3,7 +3,7 @@
 //! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
 
 use crate::model::matcher::Labels;
-use crate::model::{Alert, CorrelateSettings, MatcherIndex, Pair, Pattern};
+use crate::model::{Alert, Chronic, CorrelateSettings, MatcherIndex, Pair, Pattern};
 
 /// How many pairs one pattern gives an alert at most.
 const PAIRS_MAX: usize = 32;
@@ -43,6 +43,7 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
         pattern: pattern.name.clone(),
         by: Vec::with_capacity(pattern.by.len()),
         source,
+        chronic: alert.chronic && pattern.chronic == Chronic::Separate,
     }];
     let mut cut = 0;
     for tag in &pattern.by {

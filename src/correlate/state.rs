@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::chronic::Rates;
 use super::pairs;
 use crate::model::update::refresh_every;
 use crate::model::{
-    Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    MatcherIndex, Pair, Span, Status, Timestamp,
+    Alert, AlertId, ChronicSettings, CorrelateSettings, FlappingSettings, Identity, Incident,
+    IncidentId, Index, MatcherIndex, Pair, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
@@ -149,10 +150,13 @@ pub(super) struct State {
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// How often identities began to fire lately.
+    rates: Rates,
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
     firing: u64,
     flapping: u64,
+    chronic: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -166,6 +170,7 @@ impl Default for State {
             settings: Arc::new(CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
                 flapping: FlappingSettings::default(),
+                chronic: ChronicSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
             }),
@@ -180,9 +185,11 @@ impl Default for State {
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             timers: BTreeSet::new(),
+            rates: Rates::default(),
             leaving: BTreeSet::new(),
             firing: 0,
             flapping: 0,
+            chronic: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -269,6 +276,7 @@ impl State {
             let Some(alert) = self.alerts.remove(id) else { continue };
             if alert.is_firing() {
                 self.firing -= 1;
+                self.chronic -= u64::from(alert.chronic);
             }
             self.stop_timers(&alert);
             self.unindex_identity(&alert);
@@ -311,6 +319,21 @@ impl State {
         (*leaves_at < now).then_some(*id)
     }
 
+    /// Counts that an identity began to fire; whether it is chronic with it.
+    pub(super) fn counts_episode(&mut self, identity: &Identity, at: Timestamp) -> bool {
+        self.rates.count(self.settings.chronic, self.mark.now, identity, at)
+    }
+
+    /// Forgets how often those fired who were silent for long.
+    pub(super) fn forget_rates(&mut self, now: Timestamp) {
+        self.rates.forget(self.settings.chronic, now);
+    }
+
+    /// Takes the number of rates dropped for room.
+    pub(super) fn take_rates_dropped(&mut self) -> u64 {
+        self.rates.take_dropped()
+    }
+
     /// Counts pairs that were left out.
     pub(super) fn count_pairs_cut(&mut self, cut: u64) {
         self.pairs_cut += cut;
@@ -340,6 +363,7 @@ impl State {
     pub(super) fn take_rows(&mut self) -> Vec<Row> {
         let dirty = std::mem::take(&mut self.dirty);
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
+        rows.extend(self.rates.take_rows());
         self.mark.commits += 1;
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
@@ -364,6 +388,7 @@ impl State {
                 self.settings = Arc::new(settings);
                 self.settings_bytes = bytes;
             }
+            CorrelateRow::Rate(rate) => self.rates.restore(rate),
             CorrelateRow::Mark(mark) => self.mark = mark,
         }
         Ok(())
@@ -457,7 +482,12 @@ impl State {
 
     /// How many alerts fire, how many of them flap, and how many incidents are open.
     pub(super) fn open(&self) -> Open {
-        Open { alerts: self.firing, flapping: self.flapping, incidents: self.open }
+        Open {
+            alerts: self.firing,
+            flapping: self.flapping,
+            chronic: self.chronic,
+            incidents: self.open,
+        }
     }
 
     /// When the next timer is due.
@@ -513,6 +543,7 @@ impl State {
     fn index_alert(&mut self, alert: &Alert) {
         if alert.is_firing() {
             self.firing += 1;
+            self.chronic += u64::from(alert.chronic);
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
         }
         if let Some(flaps) = alert.flapping {
@@ -534,6 +565,7 @@ impl State {
     fn unindex_alert(&mut self, alert: &Alert) {
         if alert.is_firing() {
             self.firing -= 1;
+            self.chronic -= u64::from(alert.chronic);
         }
         self.stop_timers(alert);
         if let Some(held) = self.incidents.get_mut(&alert.incident) {

@@ -7,7 +7,10 @@
 
 use std::io::Write;
 
-use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Matchers, Pattern, Span,
+    Timestamp,
+};
 
 /// What correlate goes by so that a load's faults are told apart: one pattern, by cluster.
 #[must_use]
@@ -15,6 +18,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
     CorrelateSettings {
         reopen_window,
         flapping: FlappingSettings::default(),
+        chronic: ChronicSettings::default(),
         ok_memory_max: 200_000,
         patterns: vec![Pattern {
             name: "cluster".into(),
@@ -24,6 +28,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
             gap: Some(gap),
             cross_source: true,
             max_alerts: 1_000,
+            chronic: Chronic::default(),
         }],
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::board::RowLoader;
 use crate::correlate::Correlate;
-use crate::model::{Change, CorrelateSettings, FlappingSettings, Span};
+use crate::model::{Change, ChronicSettings, CorrelateSettings, FlappingSettings, Span};
 use crate::stage::{RowError, Stage};
 
 /// Gathers rows of all partitions and makes incidents of them.
@@ -30,6 +30,7 @@ impl RowLoader for CorrelateRows {
         let settings = CorrelateSettings {
             reopen_window: Span::ZERO,
             flapping: FlappingSettings::default(),
+            chronic: ChronicSettings::default(),
             ok_memory_max: usize::MAX,
             patterns: Vec::new(),
         };

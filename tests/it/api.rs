@@ -284,6 +284,7 @@ fn member(host: &str) -> Member {
         status: Status::Critical,
         firing: true,
         flapping: false,
+        chronic: false,
         description: "busy".into(),
         tags: Tags::default(),
         links: Default::default(),

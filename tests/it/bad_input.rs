@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use muster::collect::decode::{Decoded, decode};
 use muster::collect::{self, Limits};
 use muster::model::{
-    CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Matchers, Pattern, Span,
+    TagValue, Timestamp, Update,
 };
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
-use muster::wire::{change, ledger, row, settings, update};
+use muster::wire::{change, ledger, rate, row, settings, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -40,10 +41,12 @@ fn pipeline(way: Way) -> Pipeline {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     let correlate = CorrelateSettings {
         reopen_window: Span::from_secs(1_800),
         flapping: FlappingSettings::default(),
+        chronic: ChronicSettings::default(),
         ok_memory_max: 100,
         patterns: vec![pattern],
     };
@@ -591,6 +594,7 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
         flapping: FlappingSettings::default(),
+        chronic: ChronicSettings::default(),
         ok_memory_max: 1,
         patterns: Vec::new(),
     };
@@ -853,7 +857,7 @@ proptest! {
 /// Writes again what it reads; none for what is refused.
 type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-const FORMATS: [(&str, Rewrite); 9] = [
+const FORMATS: [(&str, Rewrite); 10] = [
     ("update.v1.json", |bytes| said(update::decode(bytes)).map(|read| update::encode(&read))),
     ("touch.v1.json", |bytes| {
         said(update::decode_touch(bytes)).map(|read| update::encode_touch(&read))
@@ -866,6 +870,7 @@ const FORMATS: [(&str, Rewrite); 9] = [
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),
     ("ok.v1.json", |bytes| rewrite_row(b"o/", bytes)),
+    ("rate.v1.json", |bytes| rewrite_row(b"b/", bytes)),
     ("mark.v1.json", |bytes| rewrite_row(row::MARK_KEY, bytes)),
 ];
 
@@ -881,6 +886,7 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Alert(alert) => row::encode_alert(&alert),
         row::CorrelateRow::Incident(incident) => row::encode_incident(&incident),
         row::CorrelateRow::Ok(ok) => row::encode_ok(&ok),
+        row::CorrelateRow::Rate(rate) => rate::encode(&rate),
         row::CorrelateRow::Mark(mark) => row::encode_mark(mark),
         row::CorrelateRow::Settings(bytes) => bytes,
     })
