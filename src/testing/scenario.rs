@@ -10,7 +10,7 @@
 //!     chronic=join             # on the same line
 //! reopen_window 30m
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
-//! chronic episodes=3 days=5 of=7 identities_max=200000         # the same
+//! chronic episodes=6 days=5 of=7 identities_max=200000         # the same
 //! ok_memory_max 2
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
