@@ -2,10 +2,11 @@
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
-//! told, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
-//! tells what became of an incident; `state` holds it all and knows which rows changed. What
-//! people ask for comes by `commands`: `people` and `by_hand` do it, `requests` remembers it. It
-//! cannot fail: what it cannot read is set aside as a dead letter.
+//! told, `chronic` whether it fires steadily, `join` which incident an alert belongs to, `lifecycle`
+//! opens, ends and forgets, `report` tells what became of an incident; `state` holds it all and knows
+//! which rows changed. What people ask for comes by `commands`: `people`, `by_hand`, `reshape` and
+//! `recorrelate` do it, `requests` remembers it. It cannot fail: what it cannot read is set aside as
+//! a dead letter.
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use touched::Touched;
 
 mod alerts;
 mod by_hand;
+mod chronic;
 mod commands;
 mod flapping;
 mod join;
@@ -189,6 +191,7 @@ impl Stage for Correlate {
         out.tally.limited[Limit::RequestsForgotten as usize] += self.state.requests.take_dropped();
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
+        out.tally.limited[Limit::ChronicForgotten as usize] += self.state.take_rates_dropped();
         out.tally.open = Some(self.state.open());
     }
 

@@ -345,6 +345,8 @@ pub struct Open {
     pub alerts: u64,
     /// Those of them that flap.
     pub flapping: u64,
+    /// Those of them that are chronic.
+    pub chronic: u64,
     /// Incidents that are open.
     pub incidents: u64,
 }
@@ -389,11 +391,13 @@ pub enum Limit {
     AlertsCut,
     /// The result of a command, or how to undo it, was dropped for room before its time.
     RequestsForgotten,
+    /// How often an identity fires was forgotten for room.
+    ChronicForgotten,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -403,6 +407,7 @@ impl Limit {
         Self::PairsCut,
         Self::AlertsCut,
         Self::RequestsForgotten,
+        Self::ChronicForgotten,
     ];
 
     /// The metric's `limit` label.
@@ -418,6 +423,7 @@ impl Limit {
             Self::PairsCut => "pairs_cut",
             Self::AlertsCut => "alerts_cut",
             Self::RequestsForgotten => "requests_forgotten",
+            Self::ChronicForgotten => "chronic_forgotten",
         }
     }
 }

@@ -26,6 +26,7 @@ fn member(nth: i64, firing: bool) -> Member {
         status: if firing { Status::Critical } else { Status::Ok },
         firing,
         flapping: false,
+        chronic: false,
         description: "busy".into(),
         tags: Tags::default(),
         links: Default::default(),

@@ -285,7 +285,7 @@ impl Lab<'_> {
             sinks.assignments(&mut assigned);
         }
         replay.finish();
-        Ran::Log(replay)
+        Ran::Log(Box::new(replay))
     }
 
     fn fold(
@@ -325,7 +325,7 @@ impl Lab<'_> {
 /// A replay that has come to its end.
 enum Ran {
     Events(Box<Replay>),
-    Log(LogReplay),
+    Log(Box<LogReplay>),
 }
 
 impl Ran {

@@ -4,7 +4,7 @@
 //! others, so that switching one on needs no second look.
 
 use super::read::Node;
-use crate::model::{CorrelateSettings, FlappingSettings, Pattern, Span};
+use crate::model::{Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Pattern, Span};
 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
@@ -19,6 +19,9 @@ const FLAPPING_LEAST: Span = Span::from_secs(1);
 /// Longer, and an incident would stay open for what nobody remembers.
 const FLAPPING_MAX: Span = Span::from_secs(7 * 86_400);
 const REMINDER_MAX: Span = Span::from_secs(30 * 86_400);
+/// Each day is a number in an identity's row.
+const CHRONIC_DAYS_MAX: u64 = ChronicSettings::OF_MAX as u64;
+const CHRONIC_EPISODES_MAX: u64 = 10_000;
 const BY_MAX: usize = 5;
 /// The range of windows and gaps; `0` would be no window at all.
 pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
@@ -31,6 +34,7 @@ pub(super) struct Correlate {
     pub(super) reopen_window: Span,
     pub(super) dismiss_for: Span,
     pub(super) flapping: FlappingSettings,
+    pub(super) chronic: ChronicSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
 }
@@ -49,6 +53,7 @@ impl Correlate {
             reopen_window: self.reopen_window,
             dismiss_for: self.dismiss_for,
             flapping: self.flapping,
+            chronic: self.chronic,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
         }
@@ -67,6 +72,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let default = CorrelateSettings::DISMISS_FOR;
     let dismiss_for = node.span("dismiss_for", default, DISMISS_LEAST, DISMISS_MAX);
     let flapping = flapping(node.table("flapping"));
+    let chronic = chronic(node.table("chronic"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
         None => vec![general("cluster"), general("host")],
@@ -85,7 +91,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     };
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, dismiss_for, flapping, ok_memory_max, patterns }
+    Correlate { reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns }
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {
@@ -101,6 +107,26 @@ fn flapping(mut table: Node<'_>) -> FlappingSettings {
     flapping
 }
 
+fn chronic(mut table: Node<'_>) -> ChronicSettings {
+    let default = ChronicSettings::default();
+    let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let episodes = table.count("episodes", default.episodes.into(), 0, CHRONIC_EPISODES_MAX);
+    let of = table.count("of", default.of.into(), 1, CHRONIC_DAYS_MAX);
+    let days = table.count("days", u64::from(default.days).min(of), 1, CHRONIC_DAYS_MAX);
+    if days > of {
+        let rule = format!("is more than the days that are looked at, {of}; none would be chronic");
+        table.broken("days", Some(&days.to_string()), rule);
+    }
+    let most = table.count("identities_max", 200_000, 1, 100_000_000);
+    table.finish();
+    ChronicSettings {
+        episodes: number(episodes),
+        days: number(days),
+        of: number(of),
+        identities_max: usize::try_from(most).unwrap_or(usize::MAX),
+    }
+}
+
 /// What goes where no pattern is configured: alerts that share this tag within an hour.
 fn general(tag: &str) -> Entry {
     let pattern = Pattern {
@@ -111,6 +137,7 @@ fn general(tag: &str) -> Entry {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     Entry { enabled: true, pattern }
 }
@@ -124,6 +151,7 @@ fn entry(table: &mut Node<'_>) -> Entry {
     let gap = table.optional_span("gap", least, most);
     let (least, most) = MAX_ALERTS;
     let max_alerts = table.count("max_alerts", 1_000, least, most);
+    let chronic = chronic_use(table);
     let pattern = Pattern {
         name: name.unwrap_or_default().into(),
         matchers,
@@ -132,11 +160,20 @@ fn entry(table: &mut Node<'_>) -> Entry {
         gap,
         cross_source: table.flag("cross_source", true),
         max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
+        chronic,
     };
     if let Some((gap, rule)) = gap_rule(&pattern) {
         table.broken("gap", Some(&gap.to_string()), rule);
     }
     Entry { enabled: table.flag("enabled", true), pattern }
+}
+
+fn chronic_use(table: &mut Node<'_>) -> Chronic {
+    let Some(word) = table.text("chronic") else { return Chronic::default() };
+    Chronic::parse(&word).unwrap_or_else(|| {
+        table.broken("chronic", Some(&word), "is neither separate nor join");
+        Chronic::default()
+    })
 }
 
 /// A gap that breaks its rule, and the rule.

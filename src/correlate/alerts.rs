@@ -153,6 +153,7 @@ fn begin(
         .map(|nth| AlertId::derive(started_at, &identity, nth))
         .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
         .expect("there are only finitely many alerts");
+    let chronic = state.counts_episode(&identity, started_at);
     let alert = Alert {
         id,
         identity,
@@ -176,6 +177,7 @@ fn begin(
         acknowledged: false,
         resolved: None,
         why: Why::default(),
+        chronic,
     };
     join::place(state, touched, now, alert);
 }
@@ -274,6 +276,7 @@ fn reopen(
     update: Update,
 ) {
     let at = update.event.timestamp;
+    state.counts_episode(&update.event.identity(), at);
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;
         hear(alert, now, word, update);

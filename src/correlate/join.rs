@@ -19,7 +19,7 @@ const NAMED_MAX: usize = 5;
 /// Puts a new alert into an incident.
 pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, alert: Alert) {
     let settings = state.shared_settings();
-    let (by_pattern, cut) = pairs::of(&settings, &alert);
+    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
     state.count_pairs_cut(cut);
     let mut turned_down = Vec::new();
     for (pattern, pairs) in &by_pattern {
@@ -39,7 +39,7 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         .map(|candidate| candidate.incident)
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
     let all = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
-    let lacks = pairs::lacking(&settings, &alert, NAMED_MAX);
+    let lacks = pairs::lacking(&settings, state.patterns(), &alert, NAMED_MAX);
     let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
     lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
 }

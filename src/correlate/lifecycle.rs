@@ -240,4 +240,5 @@ pub(super) fn forget(state: &mut State, now: Timestamp) {
     }
     let window = state.settings().reopen_window;
     state.requests.forget(now, window);
+    state.forget_rates(now);
 }

@@ -216,6 +216,7 @@ fn member(alert: &Alert) -> Member {
         status: alert.status,
         firing: alert.is_firing(),
         flapping: alert.is_flapping(),
+        chronic: alert.chronic,
         description: alert.description.clone(),
         tags: alert.tags.clone(),
         links: alert.links.clone(),

@@ -374,7 +374,11 @@ pub(super) fn open(
     let held = split_from.and_then(|from| state.incident(from)).map(|held| &held.row);
     let left = held.map_or(&[][..], |row| &row.pairs);
     let of = |alert: &Alert| {
-        pairs::of(&settings, alert).0.into_iter().flat_map(|(_, pairs)| pairs).collect::<Vec<_>>()
+        pairs::of(&settings, state.patterns(), alert)
+            .0
+            .into_iter()
+            .flat_map(|(_, pairs)| pairs)
+            .collect::<Vec<_>>()
     };
     let mut pairs: Vec<Pair> = of(opener);
     pairs.retain(|pair| !left.contains(pair));

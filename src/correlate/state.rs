@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::chronic::Rates;
+use super::pairs;
 use super::requests::Requests;
 use crate::model::update::refresh_every;
 use crate::model::{
-    Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    Pair, Resolution, Span, Status, Timestamp,
+    Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, MatcherIndex, Pair,
+    Resolution, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
@@ -142,6 +144,7 @@ type ByPair = Index<(Box<str>, Pair), BTreeSet<(Timestamp, IncidentId)>>;
 pub(super) struct State {
     settings: Arc<CorrelateSettings>,
     settings_bytes: Vec<u8>,
+    patterns: MatcherIndex<usize>,
     mark: Mark,
     alerts: BTreeMap<AlertId, Alert>,
     current: Index<Identity, AlertId>,
@@ -154,12 +157,15 @@ pub(super) struct State {
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// How often identities began to fire lately.
+    rates: Rates,
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
     /// What people asked for lately.
     pub(super) requests: Requests,
     firing: u64,
     flapping: u64,
+    chronic: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -170,14 +176,9 @@ pub(super) struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            settings: Arc::new(CorrelateSettings {
-                reopen_window: Span::from_secs(1_800),
-                flapping: FlappingSettings::default(),
-                dismiss_for: CorrelateSettings::DISMISS_FOR,
-                ok_memory_max: 200_000,
-                patterns: Vec::new(),
-            }),
+            settings: Arc::default(),
             settings_bytes: Vec::new(),
+            patterns: MatcherIndex::default(),
             mark: Mark { offset: -1, ..Mark::default() },
             alerts: BTreeMap::new(),
             current: Index::default(),
@@ -188,10 +189,12 @@ impl Default for State {
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             timers: BTreeSet::new(),
+            rates: Rates::default(),
             leaving: BTreeSet::new(),
             requests: Requests::default(),
             firing: 0,
             flapping: 0,
+            chronic: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -223,6 +226,7 @@ impl State {
         if self.settings_bytes == bytes {
             return;
         }
+        self.patterns = pairs::index(&settings);
         self.settings = Arc::new(settings);
         self.settings_bytes = bytes.to_vec();
         self.dirty.insert(Dirty::Settings);
@@ -317,6 +321,7 @@ impl State {
             let Some(alert) = self.alerts.remove(id) else { continue };
             if alert.is_firing() {
                 self.firing -= 1;
+                self.chronic -= u64::from(alert.chronic);
             }
             self.stop_timers(&alert);
             self.unindex_move(&alert);
@@ -360,6 +365,21 @@ impl State {
         (*leaves_at < now).then_some(*id)
     }
 
+    /// Counts that an identity began to fire; whether it is chronic with it.
+    pub(super) fn counts_episode(&mut self, identity: &Identity, at: Timestamp) -> bool {
+        self.rates.count(self.settings.chronic, self.mark.now, identity, at)
+    }
+
+    /// Forgets how often those fired who were silent for long.
+    pub(super) fn forget_rates(&mut self, now: Timestamp) {
+        self.rates.forget(self.settings.chronic, now);
+    }
+
+    /// Takes the number of rates dropped for room.
+    pub(super) fn take_rates_dropped(&mut self) -> u64 {
+        self.rates.take_dropped()
+    }
+
     /// Counts pairs that were left out.
     pub(super) fn count_pairs_cut(&mut self, cut: u64) {
         self.pairs_cut += cut;
@@ -390,6 +410,7 @@ impl State {
         let dirty = std::mem::take(&mut self.dirty);
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
         rows.extend(self.requests.take_rows());
+        rows.extend(self.rates.take_rows());
         self.mark.commits += 1;
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
@@ -409,11 +430,14 @@ impl State {
                 self.oks.insert(ok.identity.clone(), ok);
             }
             CorrelateRow::Settings(bytes) => {
-                self.settings = Arc::new(settings::decode(&bytes)?);
+                let settings = settings::decode(&bytes)?;
+                self.patterns = pairs::index(&settings);
+                self.settings = Arc::new(settings);
                 self.settings_bytes = bytes;
             }
             CorrelateRow::Result(result) => self.requests.restore_result(*result),
             CorrelateRow::Undoable(undoable) => self.requests.restore_undoable(*undoable),
+            CorrelateRow::Rate(rate) => self.rates.restore(rate),
             CorrelateRow::Mark(mark) => self.mark = mark,
         }
         Ok(())
@@ -444,6 +468,11 @@ impl State {
     /// What correlate goes by.
     pub(super) fn settings(&self) -> &CorrelateSettings {
         &self.settings
+    }
+
+    /// The patterns by their matchers.
+    pub(super) fn patterns(&self) -> &MatcherIndex<usize> {
+        &self.patterns
     }
 
     /// What correlate goes by, to hold while the state changes.
@@ -502,7 +531,12 @@ impl State {
 
     /// How many alerts fire, how many of them flap, and how many incidents are open.
     pub(super) fn open(&self) -> Open {
-        Open { alerts: self.firing, flapping: self.flapping, incidents: self.open }
+        Open {
+            alerts: self.firing,
+            flapping: self.flapping,
+            chronic: self.chronic,
+            incidents: self.open,
+        }
     }
 
     /// When the next timer is due.
@@ -575,6 +609,7 @@ impl State {
         self.index_move(alert);
         if alert.is_firing() {
             self.firing += 1;
+            self.chronic += u64::from(alert.chronic);
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
         }
         if let Some(flaps) = alert.flaps() {
@@ -597,6 +632,7 @@ impl State {
         self.unindex_move(alert);
         if alert.is_firing() {
             self.firing -= 1;
+            self.chronic -= u64::from(alert.chronic);
         }
         self.stop_timers(alert);
         if let Some(held) = self.incidents.get_mut(&alert.incident) {

@@ -3,7 +3,7 @@
 //! An incident's state before the record is kept when it is first touched; `report` compares it
 //! with the state after, so that what is told is the net effect, wherever commits fall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::State;
 use crate::model::command::Comment;
@@ -35,6 +35,8 @@ pub(super) struct Touch {
     pub(super) reshaped: Option<ChangeKind>,
     /// Alerts that changed, in order, each once.
     pub(super) concerned: Vec<AlertId>,
+    /// The same, so that a record that ends very many does not look through them each time.
+    known: BTreeSet<AlertId>,
     /// An alert's tags, text or own status changed, or it fires again.
     pub(super) updated: bool,
     /// An `updated` that waited is due.
@@ -52,6 +54,14 @@ pub(super) struct Touch {
     pub(super) undone: bool,
     /// Who asked for it, where somebody did.
     pub(super) actor: Option<Box<str>>,
+}
+
+impl Touch {
+    fn concerns(&mut self, alert: AlertId) {
+        if self.known.insert(alert) {
+            self.concerned.push(alert);
+        }
+    }
 }
 
 /// What one record did.
@@ -88,9 +98,7 @@ impl Touched {
         at: Timestamp,
     ) -> &mut Touch {
         let touch = self.incident(state, incident, at);
-        if !touch.concerned.contains(&alert) {
-            touch.concerned.push(alert);
-        }
+        touch.concerns(alert);
         touch
     }
 
@@ -117,9 +125,7 @@ impl Touched {
             let touch = self.incident(state, id, held.row.changed_at);
             touch.reminded = true;
             for alert in flapping {
-                if !touch.concerned.contains(&alert) {
-                    touch.concerned.push(alert);
-                }
+                touch.concerns(alert);
             }
         }
     }

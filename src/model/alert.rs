@@ -266,6 +266,8 @@ pub struct Alert {
     pub resolved: Option<(Timestamp, Resolution)>,
     /// Why it is in its incident.
     pub why: Why,
+    /// Whether its identity fired steadily by the time it began.
+    pub chronic: bool,
 }
 
 impl Alert {

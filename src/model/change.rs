@@ -152,6 +152,8 @@ pub struct Member {
     pub firing: bool,
     /// Whether it changes its status too often to be told each time; then it fires, whatever it says.
     pub flapping: bool,
+    /// Whether its identity fired steadily by the time it began.
+    pub chronic: bool,
     /// Its newest text.
     pub description: Box<str>,
     /// Its tags.

@@ -16,6 +16,8 @@ pub struct Pair {
     pub by: Vec<(Box<str>, Box<str>)>,
     /// The source, where the pattern keeps sources apart.
     pub source: Option<Box<str>>,
+    /// Whether it is of chronic alerts, which the pattern keeps apart.
+    pub chronic: bool,
 }
 
 /// Who acknowledged, and when.

@@ -4,6 +4,7 @@
 //! goes by the same rules at the same place.
 
 use super::matcher::Matchers;
+use super::rate::{Chronic, ChronicSettings};
 use super::time::Span;
 
 /// How long after it happened an event may arrive and still find what it reopens or joins.
@@ -26,6 +27,8 @@ pub struct Pattern {
     pub cross_source: bool,
     /// How many alerts an incident takes before the next one is opened.
     pub max_alerts: u32,
+    /// What becomes of alerts that are chronic.
+    pub chronic: Chronic,
 }
 
 /// When an alert changes its status so often that it is not told each time.
@@ -58,6 +61,8 @@ pub struct CorrelateSettings {
     pub dismiss_for: Span,
     /// When an alert flaps.
     pub flapping: FlappingSettings,
+    /// When alerts are chronic.
+    pub chronic: ChronicSettings,
     /// How many `ok` events of unknown identities are remembered.
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.
@@ -71,6 +76,7 @@ impl Default for CorrelateSettings {
             reopen_window: Span::from_secs(1_800),
             dismiss_for: Self::DISMISS_FOR,
             flapping: FlappingSettings::default(),
+            chronic: ChronicSettings::default(),
             ok_memory_max: 200_000,
             patterns: Vec::new(),
         }

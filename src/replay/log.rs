@@ -143,7 +143,7 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Matchers, Pattern, Span};
+    use crate::model::{Chronic, Matchers, Pattern, Span};
 
     fn settings(patterns: Vec<Pattern>) -> CorrelateSettings {
         CorrelateSettings { patterns, ..CorrelateSettings::default() }
@@ -158,6 +158,7 @@ mod tests {
             gap: None,
             cross_source: true,
             max_alerts: 1_000,
+            chronic: Chronic::default(),
         }])
     }
 

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub alerts_open: IntGaugeVec,
     /// Alerts that flap, by partition.
     pub alerts_flapping: IntGaugeVec,
+    /// Alerts that are chronic, by partition.
+    pub alerts_chronic: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
     /// Identities in the suppression cache.
@@ -119,6 +121,12 @@ impl Metrics {
                 r,
                 "muster_alerts_flapping",
                 "Alerts that flap, and so fire whatever they say, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            alerts_chronic: gauges(
+                r,
+                "muster_alerts_chronic",
+                "Alerts that fire and are chronic, by partition of muster.alerts.",
                 &["partition"],
             )?,
             incidents_open: gauges(

@@ -7,9 +7,11 @@
 //! ```text
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
+//!     chronic=join             # on the same line
 //! reopen_window 30m
 //! dismiss_for 4h
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
+//! chronic episodes=6 days=5 of=7 identities_max=200000         # the same
 //! ok_memory_max 2
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
@@ -27,7 +29,10 @@
 //! ```
 
 use crate::collect;
-use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Matchers, Pattern, Span,
+    Timestamp,
+};
 use crate::stage::Kind;
 
 use super::pipeline::{Pipeline, Way};
@@ -208,13 +213,7 @@ impl Reader {
                 cache_max: 1_000,
                 limits: collect::Limits::default(),
             },
-            correlate: CorrelateSettings {
-                reopen_window: Span::from_secs(1_800),
-                flapping: FlappingSettings::default(),
-                dismiss_for: CorrelateSettings::DISMISS_FOR,
-                ok_memory_max: 200_000,
-                patterns: Vec::new(),
-            },
+            correlate: CorrelateSettings { ..CorrelateSettings::default() },
             steps: Vec::new(),
             changes: Vec::new(),
             alerts: None,
@@ -295,6 +294,7 @@ impl Reader {
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
             ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
+            ("chronic", []) => chronic(&mut self.correlate()?.chronic, &words)?,
             ("ok_memory_max", [max]) => {
                 self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;
             }
@@ -349,6 +349,20 @@ fn flapping(settings: &mut FlappingSettings, words: &Words) -> Result<(), String
     Ok(())
 }
 
+fn chronic(settings: &mut ChronicSettings, words: &Words) -> Result<(), String> {
+    for (key, value) in &words.named {
+        let number = value.parse::<u32>().map_err(|_| "not a number")?;
+        match key.as_str() {
+            "episodes" => settings.episodes = number,
+            "days" => settings.days = number,
+            "of" => settings.of = number,
+            "identities_max" => settings.identities_max = number as usize,
+            _ => return Err(format!("chronic has no `{key}`")),
+        }
+    }
+    Ok(())
+}
+
 fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
     let mut pattern = Pattern {
         name: name.into(),
@@ -358,6 +372,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     for (key, value) in &words.named {
         let span = || Span::parse(value).map_err(|error| error.to_string());
@@ -371,6 +386,10 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
             }
             "cross_source" => pattern.cross_source = value != "no",
             "max_alerts" => pattern.max_alerts = value.parse().map_err(|_| "not a number")?,
+            "chronic" => {
+                let word = Chronic::parse(value);
+                pattern.chronic = word.ok_or("neither separate nor join")?;
+            }
             _ => return Err(format!("a pattern has no `{key}`")),
         }
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{by_way_of, is_none, nothing};
+use super::common::{by_way_of, is_false, is_none, nothing};
 use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
 use crate::model::command::{Audience, Comment, Snoozed};
@@ -104,6 +104,9 @@ struct WireMember<'a> {
     /// Changes that were written before there was flapping do not have it.
     #[serde(default)]
     flapping: bool,
+    /// Left out where it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
@@ -251,6 +254,7 @@ impl<'a> From<&'a Member> for WireMember<'a> {
             status: member.status,
             state: Cow::Borrowed(if member.firing { "firing" } else { "resolved" }),
             flapping: member.flapping,
+            chronic: member.chronic,
             description: Cow::Borrowed(&member.description),
             tags: Cow::Borrowed(&member.tags),
             links: Cow::Borrowed(&member.links),
@@ -271,6 +275,7 @@ impl From<WireMember<'_>> for Member {
             status: wire.status,
             firing: wire.state == "firing",
             flapping: wire.flapping,
+            chronic: wire.chronic,
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

@@ -189,6 +189,14 @@ struct WirePair<'a> {
     order: Vec<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Cow<'a, Box<str>>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
+}
+
+/// For what is left out where it is not.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl<'a> From<&'a Pair> for WirePair<'a> {
@@ -202,6 +210,7 @@ impl<'a> From<&'a Pair> for WirePair<'a> {
             by: pair.by.iter().map(borrow).collect(),
             order: order.iter().map(|(tag, _)| Cow::Borrowed(tag)).collect(),
             source: pair.source.as_ref().map(Cow::Borrowed),
+            chronic: pair.chronic,
         }
     }
 }
@@ -217,7 +226,7 @@ impl From<WirePair<'_>> for Pair {
             wire.order.iter().filter_map(|tag| wire.by.remove_entry(tag)).map(own).collect()
         };
         let source = wire.source.map(Cow::into_owned);
-        Self { pattern: wire.name.into_owned(), by, source }
+        Self { pattern: wire.name.into_owned(), by, source, chronic: wire.chronic }
     }
 }
 

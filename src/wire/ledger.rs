@@ -206,6 +206,7 @@ mod tests {
                     status,
                     firing,
                     flapping: false,
+                    chronic: false,
                     description: description.into(),
                     tags: Tags::from_iter([
                         ("az", TagValue::List(["a".into(), "b".into()].into())),
@@ -245,6 +246,7 @@ mod tests {
                     pattern: "cluster".into(),
                     by: vec![("env".into(), "prod".into()), ("cluster".into(), "web".into())],
                     source: None,
+                    chronic: false,
                 }),
                 further: Vec::new(),
                 further_cut: 0,

@@ -1,22 +1,22 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
-//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `c` a
-//! command's result, `i` incident, `o` remembered ok, `s` settings in force, `t` the log's time, `u`
-//! how to undo a command. What follows it is the row's id.
+//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `b` how often
+//! an identity fires, `c` a command's result, `i` incident, `o` remembered ok, `s` settings in force,
+//! `t` the log's time, `u` how to undo a command. What follows it is the row's id.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{by_way_of, nothing, unknown, unread};
+use super::common::{by_way_of, is_false, nothing, unknown, unread};
 use super::{WireError, command, request, to_vec};
 use crate::model::alert::MoveKind;
 use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags,
-    Timestamp, Why,
+    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Pair, Rate, Resolution, Status,
+    Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -59,6 +59,8 @@ pub enum CorrelateRow {
     Undoable(Box<Undoable>),
     /// The settings record in force, as it came.
     Settings(Vec<u8>),
+    /// How often an identity fires.
+    Rate(Rate),
     /// How far the log was read.
     Mark(Mark),
 }
@@ -85,6 +87,14 @@ pub fn ok_key(identity: &Identity) -> Vec<u8> {
         key.push(b':');
         key.extend_from_slice(part.as_bytes());
     }
+    key
+}
+
+/// The key of how often an identity fires.
+#[must_use]
+pub fn rate_key(identity: &Identity) -> Vec<u8> {
+    let mut key = ok_key(identity);
+    key[0] = b'b';
     key
 }
 
@@ -162,6 +172,9 @@ struct WireAlert<'a> {
     acknowledged: bool,
     resolved: Option<(Timestamp, Resolution)>,
     why: Cow<'a, Why>,
+    /// Left out where it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -311,6 +324,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
         acknowledged: alert.acknowledged,
         resolved: alert.resolved,
         why: Cow::Borrowed(&alert.why),
+        chronic: alert.chronic,
     };
     to_vec(&wire, 1_280)
 }
@@ -383,6 +397,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
         }
         [b'c', b'/', ..] => Ok(CorrelateRow::Result(Box::new(command::decode_result(value)?))),
         [b'u', b'/', ..] => Ok(CorrelateRow::Undoable(Box::new(request::decode_undo(value)?))),
+        [b'b', b'/', ..] => super::rate::decode(value).map(CorrelateRow::Rate),
         [b'o', b'/', ..] => {
             let WireOk { identity, at, appended_at, .. } =
                 known(value, |wire: &WireOk<'_>| wire.v)?;
@@ -422,6 +437,7 @@ impl From<WireAlert<'_>> for Alert {
             acknowledged: wire.acknowledged,
             resolved: wire.resolved,
             why: wire.why.into_owned(),
+            chronic: wire.chronic,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::board::{Loaded, RowLoader};
 use crate::correlate::Correlate;
-use crate::model::{CorrelateSettings, FlappingSettings, Span};
+use crate::model::{CorrelateSettings, Span};
 use crate::stage::{RowError, Stage};
 
 /// Gathers rows of all partitions and makes incidents of them.
@@ -29,10 +29,8 @@ impl RowLoader for CorrelateRows {
         // Only what the rows say is asked for; the settings would matter to new records.
         let settings = CorrelateSettings {
             reopen_window: Span::ZERO,
-            flapping: FlappingSettings::default(),
-            dismiss_for: CorrelateSettings::DISMISS_FOR,
             ok_memory_max: usize::MAX,
-            patterns: Vec::new(),
+            ..CorrelateSettings::default()
         };
         let mut loaded = Loaded::default();
         for rows in std::mem::take(&mut self.0).into_values() {

@@ -292,6 +292,7 @@ fn member(host: &str) -> Member {
         status: Status::Critical,
         firing: true,
         flapping: false,
+        chronic: false,
         description: "busy".into(),
         tags: Tags::default(),
         links: Default::default(),
@@ -355,7 +356,7 @@ fn titles(answer: &Answer) -> Vec<String> {
 fn gathered() -> Change {
     let mut change = incident(8);
     let by = vec![("cluster".into(), "web".into())];
-    let pair = Pair { pattern: "cluster".into(), by, source: None };
+    let pair = Pair { pattern: "cluster".into(), by, source: None, chronic: false };
     let mut alerts: Vec<Member> = (0..3).map(|nth| member(&format!("db-{nth}"))).collect();
     alerts.sort_by_key(|alert| alert.id);
     for alert in &mut alerts[1..] {

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use muster::collect::decode::{Decoded, decode};
 use muster::collect::{self, Limits};
 use muster::model::{
-    CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
+    Chronic, CorrelateSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
 };
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
-use muster::wire::{change, command, ledger, request, row, settings, update};
+use muster::wire::{change, command, ledger, rate, request, row, settings, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -40,13 +40,12 @@ fn pipeline(way: Way) -> Pipeline {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     let correlate = CorrelateSettings {
-        reopen_window: Span::from_secs(1_800),
-        flapping: FlappingSettings::default(),
-        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 100,
         patterns: vec![pattern],
+        ..CorrelateSettings::default()
     };
     Pipeline::new(collect, correlate, way)
 }
@@ -591,10 +590,8 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
     let settings = collect::Settings { sources: vec![source], cache_max: 10, limits };
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
-        flapping: FlappingSettings::default(),
-        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 1,
-        patterns: Vec::new(),
+        ..CorrelateSettings::default()
     };
     let mut pipeline = Pipeline::new(settings, correlate, Way::SentOn);
     let sent = json!({
@@ -857,7 +854,7 @@ proptest! {
 /// Writes again what it reads; none for what is refused.
 type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-const FORMATS: [(&str, Rewrite); 14] = [
+const FORMATS: &[(&str, Rewrite)] = &[
     ("update.v1.json", |bytes| said(update::decode(bytes)).map(|read| update::encode(&read))),
     ("touch.v1.json", |bytes| {
         said(update::decode_touch(bytes)).map(|read| update::encode_touch(&read))
@@ -870,6 +867,7 @@ const FORMATS: [(&str, Rewrite); 14] = [
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),
     ("ok.v1.json", |bytes| rewrite_row(b"o/", bytes)),
+    ("rate.v1.json", |bytes| rewrite_row(b"b/", bytes)),
     ("mark.v1.json", |bytes| rewrite_row(row::MARK_KEY, bytes)),
     ("incident.v1.commands.json", |bytes| rewrite_row(b"i/", bytes)),
     ("result.v1.json", |bytes| rewrite_row(b"c/", bytes)),
@@ -892,6 +890,7 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Alert(alert) => row::encode_alert(&alert),
         row::CorrelateRow::Incident(incident) => row::encode_incident(&incident),
         row::CorrelateRow::Ok(ok) => row::encode_ok(&ok),
+        row::CorrelateRow::Rate(rate) => rate::encode(&rate),
         row::CorrelateRow::Mark(mark) => row::encode_mark(mark),
         row::CorrelateRow::Settings(bytes) => bytes,
         row::CorrelateRow::Result(result) => command::encode_result(&result),

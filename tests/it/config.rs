@@ -292,6 +292,14 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "-1",
         "is not a whole number",
     ),
+    ("correlate: {chronic: {of: 32}}", "correlate.chronic.of", "32", "is more than 31"),
+    ("correlate: {chronic: {days: 8}}", "correlate.chronic.days", "8", "is more than the days"),
+    (
+        "correlate: {patterns: [{name: a, by: [host], chronic: never}]}",
+        "correlate.patterns[0].chronic",
+        "never",
+        "neither separate nor join",
+    ),
     ("correlate: {flapping: {within: 0s}}", "correlate.flapping.within", "0s", "is less than 1s"),
     (
         "correlate: {flapping: {quiet_for: 8d}}",

@@ -401,6 +401,7 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         status,
         firing: !over,
         flapping: false,
+        chronic: false,
         description: "512 MB free".into(),
         tags: Tags::default(),
         links: Links::new(),

@@ -374,6 +374,7 @@ mod full {
             pattern: "cluster".into(),
             by: order.map(|tag| (tag.into(), "web".into())).into(),
             source: Some("nagios".into()),
+            chronic: false,
         }
     }
 
@@ -434,6 +435,7 @@ mod full {
             status: Status::Critical,
             firing: true,
             flapping: true,
+            chronic: false,
             description: "512 MB free (3%)".into(),
             tags: tags(),
             links: [("graph".into(), "https://graphs.example/1".into())].into(),

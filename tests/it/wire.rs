@@ -18,9 +18,10 @@ use muster::model::event::{Links, Report};
 use muster::model::incident::{Acknowledged, Gone};
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Action, Alert, AlertId, Change, ChangeKind, Command, CommandResult, CorrelateSettings, Counts,
-    Event, FlappingSettings, Flaps, Identity, Incident, IncidentId, Matchers, Member, Pair,
-    Pattern, RequestId, Resolution, Span, Status, TagValue, Tags, Timestamp, Update, Why,
+    Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
+    CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Identity, Incident, IncidentId,
+    Matchers, Member, Pair, Pattern, RequestId, Resolution, Span, Status, TagValue, Tags,
+    Timestamp, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -124,6 +125,7 @@ fn pair() -> Pair {
         pattern: "cluster and env".into(),
         by: vec![("env".into(), "prod".into()), ("cluster".into(), "web \"a\"".into())],
         source: Some("nagios".into()),
+        chronic: false,
     }
 }
 
@@ -205,6 +207,7 @@ fn an_alert() -> Alert {
         acknowledged: true,
         resolved: Some((later(5), Resolution::Expired)),
         why: why(),
+        chronic: false,
     }
 }
 
@@ -219,7 +222,10 @@ fn an_incident() -> Incident {
         changed_at: later(3),
         resolved: Some((later(4), Resolution::AllOk)),
         severity: Status::Warning,
-        pairs: vec![pair(), Pair { source: None, by: Vec::new(), pattern: "all".into() }],
+        pairs: vec![
+            pair(),
+            Pair { source: None, chronic: false, by: Vec::new(), pattern: "all".into() },
+        ],
         tags: tags(),
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
@@ -281,6 +287,7 @@ fn a_change() -> Change {
         status: Status::Info,
         firing: false,
         flapping: false,
+        chronic: false,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -505,10 +512,6 @@ fn a_touch() -> Touch {
 fn a_settings() -> CorrelateSettings {
     let matchers = |texts: &[&str]| Matchers::parse(texts.iter().copied()).expect("matchers");
     CorrelateSettings {
-        reopen_window: Span::from_secs(1_800),
-        flapping: FlappingSettings::default(),
-        dismiss_for: CorrelateSettings::DISMISS_FOR,
-        ok_memory_max: 200_000,
         patterns: vec![
             Pattern {
                 name: "cluster".into(),
@@ -518,6 +521,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: Some(Span::from_secs(300)),
                 cross_source: true,
                 max_alerts: 1_000,
+                chronic: Chronic::default(),
             },
             Pattern {
                 name: "host".into(),
@@ -527,8 +531,10 @@ fn a_settings() -> CorrelateSettings {
                 gap: None,
                 cross_source: false,
                 max_alerts: 2,
+                chronic: Chronic::default(),
             },
         ],
+        ..CorrelateSettings::default()
     }
 }
 
@@ -774,11 +780,8 @@ fn any_links() -> impl Strategy<Value = Links> {
 fn any_pair() -> impl Strategy<Value = Pair> {
     let by = prop::collection::btree_map(any_text(), any_text(), 0..5);
     let by = by.prop_map(|by| by.into_iter().collect::<Vec<_>>()).prop_shuffle();
-    (any_text(), by, maybe(any_text())).prop_map(|(pattern, by, source)| Pair {
-        pattern,
-        by,
-        source,
-    })
+    (any_text(), by, maybe(any_text()), any::<bool>())
+        .prop_map(|(pattern, by, source, chronic)| Pair { pattern, by, source, chronic })
 }
 
 fn any_why() -> impl Strategy<Value = Why> {
@@ -888,12 +891,18 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
         (any_alert_id(), any_identity(), any_incident_id(), any_status(), any::<bool>()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
         (any_time(), any_time(), any_time(), any_time(), any_time()),
-        (any::<u64>(), any_end(), any_why(), some(any_time(), 5), maybe(any_flaps())),
+        (
+            (any::<u64>(), any::<bool>()),
+            any_end(),
+            any_why(),
+            some(any_time(), 5),
+            maybe(any_flaps()),
+        ),
     )
         .prop_map(|((id, identity, incident, status, acknowledged), texts, times, rest)| {
             let (shard, host, check, description, tags, links) = texts;
             let (started_at, changed_at, newest, alive_until, appended_at) = times;
-            let (events, resolved, why, status_changes, flapping) = rest;
+            let ((events, chronic), resolved, why, status_changes, flapping) = rest;
             Alert {
                 id,
                 identity,
@@ -916,6 +925,7 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
                 acknowledged,
                 resolved,
                 why,
+                chronic,
             }
         })
 }
@@ -975,27 +985,37 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
 
 fn any_member() -> impl Strategy<Value = Member> {
     (
-        (any_alert_id(), any_status(), any::<(bool, bool)>(), any_time(), any_time(), any_why()),
+        (
+            any_alert_id(),
+            any_status(),
+            any::<(bool, bool, bool)>(),
+            any_time(),
+            any_time(),
+            any_why(),
+        ),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
     )
-        .prop_map(|((id, status, (firing, flapping), started_at, changed_at, why), texts)| {
-            let (source, host, check, description, tags, links) = texts;
-            Member {
-                id,
-                source,
-                host,
-                check,
-                status,
-                firing,
-                flapping,
-                description,
-                tags,
-                links,
-                started_at,
-                changed_at,
-                why,
-            }
-        })
+        .prop_map(
+            |((id, status, (firing, flapping, chronic), started_at, changed_at, why), texts)| {
+                let (source, host, check, description, tags, links) = texts;
+                Member {
+                    id,
+                    source,
+                    host,
+                    check,
+                    status,
+                    firing,
+                    flapping,
+                    chronic,
+                    description,
+                    tags,
+                    links,
+                    started_at,
+                    changed_at,
+                    why,
+                }
+            },
+        )
 }
 
 type People = (Option<Box<str>>, Option<Snoozed>, Option<Box<str>>, Option<Comment>);
@@ -1098,21 +1118,32 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     let matchers = some(matcher, 3).prop_filter_map("an expression that is none", |texts| {
         Matchers::parse(texts.iter().map(String::as_str)).ok()
     });
-    let pattern =
-        (
-            (any_text(), matchers, some(any_text(), 3)),
-            (any_span(), maybe(any_span()), any::<bool>(), any::<u32>()),
-        )
-            .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts))| {
-                Pattern { name, matchers, by, window, gap, cross_source, max_alerts }
-            });
-    (any_span(), any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, dismiss_for, flapping, ok_memory_max, patterns)| CorrelateSettings {
-            reopen_window,
-            flapping,
-            dismiss_for,
-            ok_memory_max,
-            patterns,
+    let pattern = (
+        (any_text(), matchers, some(any_text(), 3)),
+        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>()),
+    )
+        .prop_map(|((name, matchers, by), (window, gap, (cross_source, join), max_alerts))| {
+            let chronic = if join { Chronic::Join } else { Chronic::Separate };
+            Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic }
+        });
+    let chronic = (any::<(u32, u32, u32)>(), any::<usize>()).prop_map(
+        |((episodes, days, of), identities_max)| ChronicSettings {
+            episodes,
+            days,
+            of,
+            identities_max,
+        },
+    );
+    (any_span(), any_span(), any_flapping(), chronic, any::<usize>(), some(pattern, 3)).prop_map(
+        |(reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns)| {
+            CorrelateSettings {
+                reopen_window,
+                dismiss_for,
+                flapping,
+                chronic,
+                ok_memory_max,
+                patterns,
+            }
         },
     )
 }

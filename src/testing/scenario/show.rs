@@ -273,6 +273,7 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("tags", show_tags(&alert.tags)),
         ("acknowledged", yes_or_no(alert.acknowledged)),
         ("flapping", yes_or_no(alert.is_flapping())),
+        ("chronic", yes_or_no(alert.chronic)),
         ("said", alert.said().to_string()),
     ]);
     named.extend(why(&alert.why, names));
@@ -347,7 +348,8 @@ fn yes_or_no(yes: bool) -> String {
 
 fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
     let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
-    format!("{pattern}({})", values.join(","))
+    let chronic = if pair.chronic { "chronic:" } else { "" };
+    format!("{chronic}{pattern}({})", values.join(","))
 }
 
 fn show_tags(tags: &Tags) -> String {

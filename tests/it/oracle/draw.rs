@@ -8,8 +8,8 @@ use std::fmt;
 use muster::model::event::{Identity, Report};
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    CorrelateSettings, Event, FlappingSettings, Matchers, Pattern, Span, Status, TagValue, Tags,
-    Timestamp, Update,
+    Chronic, CorrelateSettings, Event, FlappingSettings, Matchers, Pattern, Span, Status, TagValue,
+    Tags, Timestamp, Update,
 };
 use muster::wire;
 use proptest::prelude::*;
@@ -244,6 +244,7 @@ fn pattern(gapped: bool) -> impl Strategy<Value = Pattern> {
             gap,
             cross_source,
             max_alerts,
+            chronic: Chronic::default(),
         })
 }
 

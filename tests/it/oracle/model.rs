@@ -1038,6 +1038,7 @@ pub(super) fn pairs(pattern: &Pattern, event: &Event) -> Vec<Pair> {
     }
     rows.truncate(32);
     let source = (!pattern.cross_source).then(|| event.source.clone());
-    let pair = |by| Pair { pattern: pattern.name.clone(), by, source: source.clone() };
+    let pair =
+        |by| Pair { pattern: pattern.name.clone(), by, source: source.clone(), chronic: false };
     rows.into_iter().map(pair).collect()
 }

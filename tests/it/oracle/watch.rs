@@ -127,10 +127,7 @@ impl Watched {
                 drop(self.incidents.insert(incident.id, *incident));
             }
             CorrelateRow::Ok(ok) => drop(self.oks.insert(key.to_vec(), ok)),
-            CorrelateRow::Result(_)
-            | CorrelateRow::Undoable(_)
-            | CorrelateRow::Settings(_)
-            | CorrelateRow::Mark(_) => {}
+            _ => {}
         }
         Ok(())
     }
