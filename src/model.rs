@@ -11,6 +11,7 @@ pub mod id;
 pub mod incident;
 pub mod index;
 pub mod matcher;
+pub mod schedule;
 pub mod settings;
 pub mod status;
 pub mod tags;
