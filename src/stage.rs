@@ -345,6 +345,8 @@ pub struct Open {
     pub alerts: u64,
     /// Those of them that flap.
     pub flapping: u64,
+    /// Those of them that are in maintenance, or quiet after it.
+    pub maintenance: u64,
     /// Incidents that are open.
     pub incidents: u64,
 }

@@ -8,6 +8,7 @@ pub mod command;
 mod common;
 pub mod event;
 pub mod ledger;
+pub mod maintenance;
 pub mod row;
 pub mod settings;
 pub mod update;

@@ -286,11 +286,12 @@ impl<S: Stage> Running<S> {
         }
     }
 
-    fn show_open(&self, slot: Slot, Open { alerts, flapping, incidents }: Open) {
+    fn show_open(&self, slot: Slot, Open { alerts, flapping, maintenance, incidents }: Open) {
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
         metrics.alerts_flapping.with_label_values(&[&partition]).set(gauge(flapping));
+        metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
     }
 

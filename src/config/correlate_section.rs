@@ -1,10 +1,11 @@
-//! `correlate`: patterns, windows and when an alert flaps.
+//! `correlate`: patterns, windows, when an alert flaps, and planned work.
 //!
 //! Patterns stand in the order they are asked in; those that are switched off are checked like the
 //! others, so that switching one on needs no second look.
 
 use super::read::Node;
-use crate::model::{CorrelateSettings, FlappingSettings, Pattern, Span};
+use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
+use crate::model::{CorrelateSettings, FlappingSettings, MaintenanceId, Pattern, Plan, Span};
 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
@@ -28,6 +29,7 @@ pub(super) struct Correlate {
     pub(super) flapping: FlappingSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
+    pub(super) maintenance: Vec<Plan>,
 }
 
 /// A pattern, switched on or off.
@@ -45,6 +47,7 @@ impl Correlate {
             flapping: self.flapping,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
+            maintenance: self.maintenance.clone(),
         }
     }
 
@@ -75,9 +78,10 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
             patterns
         }
     };
+    let maintenance = maintenance(&mut node);
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, flapping, ok_memory_max, patterns }
+    Correlate { reopen_window, flapping, ok_memory_max, patterns, maintenance }
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {
@@ -91,6 +95,45 @@ fn flapping(mut table: Node<'_>) -> FlappingSettings {
     };
     table.finish();
     flapping
+}
+
+/// Planned work that stands in the config; its id comes from its name, so that an edit is one.
+fn maintenance(node: &mut Node<'_>) -> Vec<Plan> {
+    let mut plans: Vec<Plan> = Vec::new();
+    let tables = node.tables("maintenance").unwrap_or_default();
+    if tables.len() > CONFIGURED_MAX {
+        let rule = format!("has more than {CONFIGURED_MAX} plans");
+        node.broken("maintenance", Some(&tables.len().to_string()), rule);
+    }
+    for mut table in tables {
+        let text = PlanText {
+            name: table.text("name"),
+            matchers: table.texts("match"),
+            comment: table.text("comment"),
+            from: table.text("from"),
+            to: table.text("to"),
+            until: table.text("until"),
+            every: table.text("every"),
+            on: table.texts("on"),
+            at: table.text("at"),
+            lasts: table.text("for"),
+            time_zone: table.text("time_zone"),
+        };
+        let id = MaintenanceId::of(&format!("config {}", text.name.as_deref().unwrap_or_default()));
+        match text.read(id, "config") {
+            Ok(plan) if plans.iter().any(|other| other.id == id) => {
+                table.broken("name", Some(&plan.name), "is the name of two maintenance plans");
+            }
+            Ok(plan) => plans.push(plan),
+            Err(problems) => {
+                for problem in problems {
+                    table.broken(problem.key, problem.value.as_deref(), problem.rule);
+                }
+            }
+        }
+        table.finish();
+    }
+    plans
 }
 
 /// What goes where no pattern is configured: alerts that share this tag within an hour.

@@ -3,6 +3,7 @@
 //! Whatever is refused changes nothing. What a command does to incidents is told like anything
 //! else, by `report`; here is only whether it may be done, and the answer.
 
+use super::maintenance;
 use super::state::State;
 use super::touched::Touched;
 use crate::collect::route_hash;
@@ -42,9 +43,9 @@ impl Answer {
 
 /// Does what is asked for, or says why not.
 pub(super) fn apply(
-    _state: &mut State,
+    state: &mut State,
     _touched: &mut Touched,
-    _now: Timestamp,
+    now: Timestamp,
     command: &Command,
 ) -> Answer {
     match &command.action {
@@ -60,9 +61,18 @@ pub(super) fn apply(
         Action::SplitAll { .. } => not_supported(command),
         Action::Undo { .. } => not_supported(command),
         Action::Recorrelate { .. } => not_supported(command),
-        Action::MaintenancePut { .. } => not_supported(command),
-        Action::MaintenanceEnd { .. } => not_supported(command),
+        Action::MaintenancePut { plan } => maintenance::put(state, now, command, plan),
+        Action::MaintenanceEnd { id } => maintenance::end(state, now, id),
     }
+}
+
+/// Who changed maintenance plans with this command, if it did.
+pub(super) fn plans_changed_by((command, answer): &(Command, Answer)) -> Option<&str> {
+    let plans = matches!(
+        command.action,
+        Action::MaintenancePut { .. } | Action::MaintenanceEnd { .. }
+    );
+    (plans && answer.outcome == Outcome::Done).then_some(&*command.actor)
 }
 
 /// The result of a command, once what it did was told: with the revisions from then on.

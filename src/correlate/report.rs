@@ -75,6 +75,7 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         return vec![ChangeKind::Opened];
     };
     let status = held.status();
+    let quiet = held.has_quiet();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
@@ -87,6 +88,9 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::Continued, touch.continued),
         (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
         (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
+        (ChangeKind::MaintenanceBegan, held.is_maintained() && !before.maintained),
+        (ChangeKind::MaintenanceEnded, open && before.window && !held.has_window() && quiet),
+        (ChangeKind::MaintenanceLeft, open && before.maintained && !held.is_maintained()),
         (ChangeKind::Resolved, !open && before.open),
     ]
     .into_iter()
@@ -132,6 +136,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
             events: u64::try_from(held.events).unwrap_or(u64::MAX),
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
+            maintenance: held.marked,
         },
         hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
         checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
@@ -139,6 +144,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         tags,
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
+        maintenance: held.is_maintained(),
         continues: row.continues,
         continued_by: row.continued_by,
         joined: Vec::new(),
@@ -159,6 +165,7 @@ fn member(alert: &Alert) -> Member {
         status: alert.status,
         firing: alert.is_firing(),
         flapping: alert.is_flapping(),
+        maintenance: alert.maintenance.clone(),
         description: alert.description.clone(),
         tags: alert.tags.clone(),
         links: alert.links.clone(),
@@ -170,7 +177,7 @@ fn member(alert: &Alert) -> Member {
 
 /// Rule 16: what they share, what varies, how bad: "web: 12 hosts · disk / · critical".
 fn title(held: &Held) -> String {
-    let status = held.status().as_str();
+    let status = if held.is_maintained() { "maintenance" } else { held.status().as_str() };
     let shared = held.row.pairs.first().filter(|_| held.members.len() > 1);
     let fixed = |tag: &str| shared.is_some_and(|pair| pair.by.iter().any(|(by, _)| **by == *tag));
     let mut varying = Vec::new();

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use crate::model::update::refresh_every;
 use crate::model::{
     Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    Pair, Span, Status, Timestamp,
+    MaintenanceId, Pair, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
+use super::maintenance::Plans;
+use crate::wire;
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
 use crate::wire::{WireError, settings};
 
@@ -47,6 +49,12 @@ pub(super) struct Held {
     pub(super) sources: BTreeSet<Box<str>>,
     /// Wider than what one alert counts: no sum of theirs may overflow.
     pub(super) events: u128,
+    /// How many of its alerts have a mark of maintenance, whether they fire or not.
+    pub(super) marked: u32,
+    /// How many of them fire.
+    maintained: usize,
+    /// How many of those are in a window that lasts.
+    in_window: usize,
     statuses: [u32; Status::ALL.len()],
     /// The append time of the last record of its alerts.
     appended_at: Timestamp,
@@ -63,12 +71,15 @@ impl Held {
             checks: Names::new(),
             sources: BTreeSet::new(),
             events: 0,
+            marked: 0,
+            maintained: 0,
+            in_window: 0,
             statuses: [0; Status::ALL.len()],
             appended_at: Timestamp::MIN,
         }
     }
 
-    /// The worst status that fires; `ok` where none does.
+    /// The worst status that fires outside of maintenance; `ok` where none does.
     pub(super) fn status(&self) -> Status {
         let worst = Status::ALL.into_iter().rev().find(|at| self.statuses[*at as usize] > 0);
         worst.unwrap_or_default()
@@ -77,6 +88,21 @@ impl Held {
     /// Whether any of its alerts flaps.
     pub(super) fn is_flapping(&self) -> bool {
         !self.flapping.is_empty()
+    }
+
+    /// Whether alerts of it fire and all of them are in maintenance, or quiet after it.
+    pub(super) fn is_maintained(&self) -> bool {
+        !self.firing.is_empty() && self.maintained == self.firing.len()
+    }
+
+    /// Whether an alert of it fires and is quiet after a window.
+    pub(super) fn has_quiet(&self) -> bool {
+        self.maintained > self.in_window
+    }
+
+    /// Whether an alert of it fires in a window that lasts.
+    pub(super) fn has_window(&self) -> bool {
+        self.in_window > 0
     }
 
     fn add(&mut self, alert: &Alert) {
@@ -91,8 +117,15 @@ impl Held {
         self.appended_at = self.appended_at.max(alert.appended_at);
         if alert.is_firing() {
             self.firing.insert((alert.alive_until, alert.id));
-            self.statuses[alert.status as usize] += 1;
+            match &alert.maintenance {
+                None => self.statuses[alert.status as usize] += 1,
+                Some(mark) => {
+                    self.maintained += 1;
+                    self.in_window += usize::from(mark.ended_at.is_none());
+                }
+            }
         }
+        self.marked += u32::from(alert.maintenance.is_some());
     }
 
     fn take_out(&mut self, alert: &Alert) {
@@ -104,14 +137,23 @@ impl Held {
         self.events -= u128::from(alert.events);
         if alert.is_firing() {
             self.firing.remove(&(alert.alive_until, alert.id));
-            self.statuses[alert.status as usize] -= 1;
+            match &alert.maintenance {
+                None => self.statuses[alert.status as usize] -= 1,
+                Some(mark) => {
+                    self.maintained -= 1;
+                    self.in_window -= usize::from(mark.ended_at.is_none());
+                }
+            }
         }
+        self.marked -= u32::from(alert.maintenance.is_some());
     }
 }
 
 /// Something that happens at a time though nothing arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A window of planned work begins or ends, or a plan is over for long.
+    Plan(MaintenanceId),
     /// The alert was silent for too long.
     Expire(AlertId),
     /// The alert flapped, and its status has not changed for long.
@@ -127,6 +169,8 @@ enum Dirty {
     Alert(AlertId),
     Incident(IncidentId),
     Ok(Identity),
+    Plan(MaintenanceId),
+    Sweep,
     Settings,
 }
 
@@ -146,11 +190,13 @@ pub(super) struct State {
     by_pair: ByPair,
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
+    plans: Plans,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
     firing: u64,
     flapping: u64,
+    maintained: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -166,6 +212,7 @@ impl Default for State {
                 flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
+                maintenance: Vec::new(),
             }),
             settings_bytes: Vec::new(),
             mark: Mark { offset: -1, ..Mark::default() },
@@ -176,10 +223,12 @@ impl Default for State {
             by_pair: Index::default(),
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
+            plans: Plans::default(),
             timers: BTreeSet::new(),
             leaving: BTreeSet::new(),
             firing: 0,
             flapping: 0,
+            maintained: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -354,6 +403,8 @@ impl State {
                 self.oks_by_age.insert((ok.appended_at, ok.identity.clone()));
                 self.oks.insert(ok.identity.clone(), ok);
             }
+            CorrelateRow::Plan(stored) => self.plans.restore(*stored),
+            CorrelateRow::Sweep(sweep) => self.plans.restore_sweep(sweep),
             CorrelateRow::Settings(bytes) => {
                 self.settings = Arc::new(settings::decode(&bytes)?);
                 self.settings_bytes = bytes;
@@ -382,7 +433,42 @@ impl State {
             self.index_incident(held);
         }
         self.incidents = incidents;
+        let timers = self.plans.restored(self.mark.now, &self.settings.maintenance);
+        self.timers.extend(timers);
         Ok(())
+    }
+
+    /// Planned work.
+    pub(super) fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    /// Planned work, to change; for `maintenance` alone, which says which rows changed.
+    pub(super) fn plans_mut(&mut self) -> &mut Plans {
+        &mut self.plans
+    }
+
+    /// The row of a plan changed, or is none any more.
+    pub(super) fn plan_changed(&mut self, id: MaintenanceId) {
+        self.dirty.insert(Dirty::Plan(id));
+    }
+
+    /// A sweep is further, or there is none any more.
+    pub(super) fn sweep_changed(&mut self) {
+        self.dirty.insert(Dirty::Sweep);
+    }
+
+    /// Moves a timer from one time to another.
+    pub(super) fn rearm(&mut self, timer: Timer, from: Option<Timestamp>, to: Option<Timestamp>) {
+        if let Some(from) = from {
+            self.timers.remove(&(from, timer));
+        }
+        self.timers.extend(to.map(|to| (to, timer)));
+    }
+
+    /// Alerts by id, from one on.
+    pub(super) fn alerts_from(&self, id: AlertId) -> impl Iterator<Item = &Alert> {
+        self.alerts.range(id..).map(|(_, alert)| alert)
     }
 
     /// What correlate goes by.
@@ -444,14 +530,16 @@ impl State {
         self.oks.get(identity)
     }
 
-    /// How many alerts fire, how many of them flap, and how many incidents are open.
+    /// How many alerts fire, how many of them flap or are in maintenance, and how many incidents are
+    /// open.
     pub(super) fn open(&self) -> Open {
-        Open { alerts: self.firing, flapping: self.flapping, incidents: self.open }
+        Open { alerts: self.firing, flapping: self.flapping, maintenance: self.maintained, incidents: self.open }
     }
 
     /// When the next timer is due.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(deadline, _)| *deadline)
+        let timer = self.timers.first().map(|(deadline, _)| *deadline);
+        timer.into_iter().chain(self.plans.sweep_due()).min()
     }
 
     fn row(&self, dirty: Dirty) -> Row {
@@ -464,6 +552,8 @@ impl State {
             Dirty::Ok(identity) => {
                 (row::ok_key(&identity), self.oks.get(&identity).map(row::encode_ok))
             }
+            Dirty::Plan(id) => (wire::maintenance::plan_key(id), self.plans.row(id)),
+            Dirty::Sweep => (wire::maintenance::SWEEP_KEY.to_vec(), self.plans.sweep_row()),
             Dirty::Settings => (row::SETTINGS_KEY.to_vec(), Some(self.settings_bytes.clone())),
         };
         Row { key, value }
@@ -508,6 +598,7 @@ impl State {
             self.flapping += 1;
             self.timers.insert((flaps.calm_due, Timer::Calm(alert.id)));
         }
+        self.maintained += u64::from(alert.is_maintained());
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
             let before = held.row.resolved.map(|_| held.appended_at);
             held.add(alert);
@@ -536,6 +627,7 @@ impl State {
             self.flapping -= 1;
             self.timers.remove(&(flaps.calm_due, Timer::Calm(alert.id)));
         }
+        self.maintained -= u64::from(alert.is_maintained());
     }
 
     fn index_incident(&mut self, held: &Held) {

@@ -268,11 +268,19 @@ pub enum Refused {
     Confirm,
     /// It cannot be taken back, as things are now.
     NotUndoable,
+    /// The maintenance plan breaks a rule.
+    InvalidPlan,
+    /// No such maintenance plan is known, or none any more.
+    UnknownPlan,
+    /// The maintenance plan stands in the config, which alone can change it.
+    InConfig,
+    /// There are as many as there may be.
+    TooMany,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::NotSupported,
         Self::UnknownIncident,
         Self::UnknownAlert,
@@ -283,6 +291,10 @@ impl Refused {
         Self::InThePast,
         Self::Confirm,
         Self::NotUndoable,
+        Self::InvalidPlan,
+        Self::UnknownPlan,
+        Self::InConfig,
+        Self::TooMany,
     ];
 
     /// The word used in every format.
@@ -299,6 +311,10 @@ impl Refused {
             Self::InThePast => "in_the_past",
             Self::Confirm => "confirm",
             Self::NotUndoable => "not_undoable",
+            Self::InvalidPlan => "invalid_plan",
+            Self::UnknownPlan => "unknown_plan",
+            Self::InConfig => "in_config",
+            Self::TooMany => "too_many",
         }
     }
 

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use jiff::civil::{Date, Weekday};
+use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span as Days, Timestamp as Instant};
 
@@ -62,6 +62,11 @@ impl Zone {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When the clocks of the zone show this.
+    pub(super) fn instant(&self, local: DateTime) -> Option<Instant> {
+        Some(local.to_zoned(self.zone.clone()).ok()?.timestamp())
     }
 
     fn date(&self, at: Timestamp) -> Option<Date> {
@@ -171,8 +176,8 @@ impl Recurring {
     /// The window that begins on a day.
     fn on(&self, date: Date) -> Option<Window> {
         let (hour, minute) = self.at;
-        let zoned = date.at(hour, minute, 0, 0).to_zoned(self.zone.zone.clone()).ok()?;
-        let start = Timestamp::from_millis(zoned.timestamp().as_millisecond());
+        let instant = self.zone.instant(date.at(hour, minute, 0, 0))?;
+        let start = Timestamp::from_millis(instant.as_millisecond());
         let begins = self.from.is_none_or(|from| from <= start)
             && self.until.is_none_or(|until| start < until);
         begins.then(|| Window { start, end: start + self.lasts })

@@ -3,6 +3,7 @@
 //! It reaches correlate as a record in its log, never from the config directly, so that a replay
 //! goes by the same rules at the same place.
 
+use super::maintenance::Plan;
 use super::matcher::Matchers;
 use super::time::Span;
 
@@ -60,6 +61,8 @@ pub struct CorrelateSettings {
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.
     pub patterns: Vec<Pattern>,
+    /// Planned work that the config names.
+    pub maintenance: Vec<Plan>,
 }
 
 impl CorrelateSettings {

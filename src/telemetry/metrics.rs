@@ -32,6 +32,8 @@ pub struct Metrics {
     pub alerts_open: IntGaugeVec,
     /// Alerts that flap, by partition.
     pub alerts_flapping: IntGaugeVec,
+    /// Alerts in maintenance, by partition.
+    pub alerts_maintenance: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
     /// Identities in the suppression cache.
@@ -114,6 +116,12 @@ impl Metrics {
                 r,
                 "muster_alerts_flapping",
                 "Alerts that flap, and so fire whatever they say, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            alerts_maintenance: gauges(
+                r,
+                "muster_alerts_maintenance",
+                "Alerts that fire in maintenance, or quiet after it, by partition of muster.alerts.",
                 &["partition"],
             )?,
             incidents_open: gauges(

@@ -16,6 +16,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
         reopen_window,
         flapping: FlappingSettings::default(),
         ok_memory_max: 200_000,
+        maintenance: Vec::new(),
         patterns: vec![Pattern {
             name: "cluster".into(),
             matchers: Matchers::default(),

@@ -10,12 +10,16 @@
 //! reopen_window 30m
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! ok_memory_max 2
+//! maintenance NAME match=host=web-1 from=12:00:00 to=13:00:00
+//! maintenance NAME match=host=web-1 every=week on=thu at=12:00 for=1h zone=Europe/Berlin
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
-//! 12:06:00  settings           # patterns that follow replace those before
+//! 12:06:00  settings           # patterns and maintenance that follow replace those before
+//! 12:07:00  maintenance_put REQUEST name=NAME match=host=web-1 from=12:00:00 to=13:00:00 confirm=3
+//! 12:08:00  maintenance_end REQUEST plan=REQUEST     # of the request that put it in force
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
 //! ----
@@ -23,7 +27,11 @@
 //! ```
 
 use crate::collect;
-use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{
+    Command, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers, Pattern, Span, Timestamp,
+};
+use crate::stage::Kind;
+use crate::wire;
 
 use super::pipeline::{Pipeline, Way};
 use words::{Words, time};
@@ -47,6 +55,7 @@ enum Step {
     Event(Vec<u8>),
     Tick,
     Settings(CorrelateSettings),
+    Command(Command),
 }
 
 /// How a scenario is run; each must tell the same.
@@ -149,6 +158,9 @@ impl Scenario {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
                 Step::Tick => pipeline.tick(*at),
+                Step::Command(command) => {
+                    pipeline.append(*at, Kind::Command, wire::command::encode(command));
+                }
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
             match run {
@@ -199,6 +211,7 @@ impl Reader {
                 flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
+                maintenance: Vec::new(),
             },
             steps: Vec::new(),
             changes: Vec::new(),
@@ -248,8 +261,12 @@ impl Reader {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
                     patterns: Vec::new(),
+                    maintenance: Vec::new(),
                     ..self.scenario.correlate.clone()
                 })
+            }
+            [action, request] if action.starts_with("maintenance_") => {
+                Step::Command(words::command(action, request, &words.named)?)
             }
             [source, place, status] => {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
@@ -270,6 +287,12 @@ impl Reader {
             ("pattern", [name]) => {
                 let pattern = pattern(name, &words)?;
                 self.correlate()?.patterns.push(pattern);
+            }
+            ("maintenance", [name]) => {
+                let id = MaintenanceId::of(&format!("config {name}"));
+                let plan = words::plan(name, &words)?.read(id, "config");
+                let plan = plan.map_err(|problems| format!("{}", problems[0]))?;
+                self.correlate()?.maintenance.push(plan);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,

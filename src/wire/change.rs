@@ -13,7 +13,7 @@ use crate::model::change::{Counts, Member};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, Change, ChangeKind, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp, Why,
 };
 
 /// About how long a change is, in bytes.
@@ -62,6 +62,9 @@ struct WireCounts {
     events: u64,
     hosts: u32,
     checks: u32,
+    /// Left out where none is, as before there was maintenance.
+    #[serde(default, skip_serializing_if = "none")]
+    maintenance: u32,
 }
 
 by_way_of!(Member, WireMember);
@@ -77,12 +80,18 @@ struct WireMember<'a> {
     /// Changes that were written before there was flapping do not have it.
     #[serde(default)]
     flapping: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Cow<'a, Maintained>>,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
     started_at: Timestamp,
     changed_at: Timestamp,
     why: Cow<'a, Why>,
+}
+
+fn none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The bytes of a change.
@@ -107,7 +116,7 @@ pub fn to_json(change: &Change) -> serde_json::Value {
 
 impl<'a> From<&'a Change> for WireChange<'a> {
     fn from(change: &'a Change) -> Self {
-        let Counts { firing, total, events, hosts, checks } = change.counts;
+        let Counts { firing, total, events, hosts, checks, maintenance } = change.counts;
         Self {
             id: change.id,
             revision: change.revision,
@@ -121,7 +130,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             changed_at: change.changed_at,
             ended_at: change.resolved.map(|(at, _)| at),
             pattern: change.pair.as_ref().map(Cow::Borrowed),
-            counts: WireCounts { firing, total, events, hosts, checks },
+            counts: WireCounts { firing, total, events, hosts, checks, maintenance },
             hosts: Cow::Borrowed(&change.hosts),
             checks: Cow::Borrowed(&change.checks),
             sources: Cow::Borrowed(&change.sources),
@@ -130,7 +139,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             assignee: None,
             snoozed_until: None,
             flapping: change.flapping,
-            maintenance: false,
+            maintenance: change.maintenance,
             held: false,
             continues: change.continues,
             continued_by: change.continued_by,
@@ -145,7 +154,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
 
 impl From<WireChange<'_>> for Change {
     fn from(wire: WireChange<'_>) -> Self {
-        let WireCounts { firing, total, events, hosts, checks } = wire.counts;
+        let WireCounts { firing, total, events, hosts, checks, maintenance } = wire.counts;
         Self {
             id: wire.id,
             revision: wire.revision,
@@ -159,13 +168,14 @@ impl From<WireChange<'_>> for Change {
             changed_at: wire.changed_at,
             resolved: wire.ended_at.zip(wire.reason),
             pair: wire.pattern.map(Cow::into_owned),
-            counts: Counts { firing, total, events, hosts, checks },
+            counts: Counts { firing, total, events, hosts, checks, maintenance },
             hosts: wire.hosts.into_owned(),
             checks: wire.checks.into_owned(),
             sources: wire.sources.into_owned(),
             tags: wire.tags.into_owned(),
             acknowledged: wire.acknowledged.map(Cow::into_owned),
             flapping: wire.flapping,
+            maintenance: wire.maintenance,
             continues: wire.continues,
             continued_by: wire.continued_by,
             joined: wire.joined.into_owned(),
@@ -188,6 +198,7 @@ impl<'a> From<&'a Member> for WireMember<'a> {
             status: member.status,
             state: Cow::Borrowed(if member.firing { "firing" } else { "resolved" }),
             flapping: member.flapping,
+            maintenance: member.maintenance.as_ref().map(Cow::Borrowed),
             description: Cow::Borrowed(&member.description),
             tags: Cow::Borrowed(&member.tags),
             links: Cow::Borrowed(&member.links),
@@ -208,6 +219,7 @@ impl From<WireMember<'_>> for Member {
             status: wire.status,
             firing: wire.state == "firing",
             flapping: wire.flapping,
+            maintenance: wire.maintenance.map(Cow::into_owned),
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

@@ -1,7 +1,8 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
 //! The key's first letter is the row's kind and never changes its meaning: `a` alert, `i`
-//! incident, `o` remembered ok, `s` settings in force, `t` the log's time. What follows it is the
+//! incident, `m` maintenance plan, or, alone, how far a sweep is, `o` remembered ok, `s` settings in
+//! force, `t` the log's time. What follows it is the
 //! row's id.
 
 use std::borrow::Cow;
@@ -9,11 +10,12 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, unknown, unread};
+use super::maintenance::{self, StoredPlan, Sweep};
 use super::{WireError, to_vec};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    Alert, AlertId, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, Flaps, Incident, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -50,6 +52,10 @@ pub enum CorrelateRow {
     Incident(Box<Incident>),
     /// A remembered ok.
     Ok(RememberedOk),
+    /// A maintenance plan that somebody asked for.
+    Plan(Box<StoredPlan>),
+    /// How far the alerts were held against changed plans.
+    Sweep(Sweep),
     /// The settings record in force, as it came.
     Settings(Vec<u8>),
     /// How far the log was read.
@@ -143,6 +149,9 @@ struct WireAlert<'a> {
     status_changes: Cow<'a, [Timestamp]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flapping: Option<WireFlaps>,
+    /// Rows from before there was maintenance do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Cow<'a, Maintained>>,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
@@ -224,6 +233,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
             calm_at,
             calm_due,
         }),
+        maintenance: alert.maintenance.as_ref().map(Cow::Borrowed),
         description: Cow::Borrowed(&alert.description),
         tags: Cow::Borrowed(&alert.tags),
         links: Cow::Borrowed(&alert.links),
@@ -291,6 +301,10 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             let WireMark { now, commits, offset, .. } = known(value, |wire: &WireMark| wire.v)?;
             Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
+        maintenance::SWEEP_KEY => Ok(CorrelateRow::Sweep(maintenance::decode_sweep(value)?)),
+        [b'm', b'/', ..] => {
+            Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?)))
+        }
         [b'a', b'/', ..] => {
             let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
             Ok(CorrelateRow::Alert(Box::new(wire.into())))
@@ -326,6 +340,7 @@ impl From<WireAlert<'_>> for Alert {
                 calm_at,
                 calm_due,
             }),
+            maintenance: wire.maintenance.map(Cow::into_owned),
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::common::{unknown, unread};
+use super::maintenance::WirePlan;
 use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
 use crate::model::{Matchers, Span};
@@ -20,6 +21,9 @@ struct WireSettings {
     flapping: Option<WireFlapping>,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
+    /// Left out where there is none, for the same reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    maintenance: Vec<WirePlan>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +72,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         flapping,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
+        maintenance: settings.maintenance.iter().map(WirePlan::from).collect(),
     };
     to_vec(&wire, 512)
 }
@@ -107,6 +112,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         flapping: wire.flapping.map_or_else(FlappingSettings::default, flapping),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
+        maintenance: wire.maintenance.into_iter().map(WirePlan::plan).collect::<Result<_, _>>()?,
     })
 }
 
@@ -132,6 +138,7 @@ mod tests {
             flapping,
             ok_memory_max: 1,
             patterns: Vec::new(),
+            maintenance: Vec::new(),
         };
         assert_eq!(decode(&encode(&settings)), Ok(settings));
         let unknown = br#"{"v":1,"reopen_window":1,"ok_memory_max":1,"patterns":[],"other":1}"#;

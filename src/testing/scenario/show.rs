@@ -134,7 +134,6 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         change.status.to_string(),
         format!("{} firing", change.counts.firing),
     ];
-    let time = |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), show_time);
     let incident = |id: Option<IncidentId>| id.map_or("none".into(), |id| names.incident(id));
     let joined: Vec<&Member> =
         change.alerts.iter().filter(|member| change.joined.contains(&member.id)).collect();
@@ -155,6 +154,9 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("tags", show_tags(&change.tags)),
         ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
         ("flapping", yes_or_no(change.flapping)),
+        ("maintenance", yes_or_no(change.maintenance)),
+        ("marked", change.counts.maintenance.to_string()),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
@@ -189,6 +191,8 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("tags", show_tags(&alert.tags)),
         ("acknowledged", yes_or_no(alert.acknowledged)),
         ("flapping", yes_or_no(alert.is_flapping())),
+        ("maintenance", alert.maintenance.as_ref().map_or("no".into(), |mark| mark.name.to_string())),
+        ("quiet", time(alert.maintenance.as_ref().and_then(|mark| mark.ended_at))),
         ("said", alert.said().to_string()),
     ]);
     named.extend(why(&alert.why, names));
@@ -226,6 +230,10 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
         ("refused", refused),
         ("more", why.more.to_string()),
     ]
+}
+
+fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "none".to_owned(), show_time)
 }
 
 fn yes_or_no(yes: bool) -> String {
