@@ -2,15 +2,16 @@
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
-//! told, `maintenance` whether it counts, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
-//! tells what became of an incident; `state` holds it all and knows which rows changed. It cannot
-//! fail: what it cannot read is set aside as a dead letter.
+//! told, `maintenance` whether it counts, `join` which incident an alert belongs to, `lifecycle`
+//! opens, ends and forgets, `report` tells what became of an incident; `state` holds it all and knows
+//! which rows changed. What people ask for comes by `commands`: `people` and `by_hand` do it, `requests` remembers it. It
+//! cannot fail: what it cannot read is set aside as a dead letter.
 
 use std::sync::Arc;
 
 use crate::collect::dead_letter;
 use crate::collect::decode::Rejected;
-use crate::model::{Command, CorrelateSettings, IncidentId, Timestamp};
+use crate::model::{CorrelateSettings, IncidentId, Timestamp};
 use crate::stage::{
     Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
@@ -20,13 +21,16 @@ use state::{State, Timer};
 use touched::Touched;
 
 mod alerts;
+mod by_hand;
 mod commands;
 mod flapping;
 mod join;
 mod lifecycle;
 mod maintenance;
 mod pairs;
+mod people;
 mod report;
+mod requests;
 mod state;
 mod touched;
 
@@ -35,8 +39,8 @@ pub struct Correlate {
     state: State,
     /// The settings that should be in force, as a record has them.
     wanted: Arc<[u8]>,
-    /// The command that the present record is, and what became of it.
-    answered: Option<(Command, commands::Answer)>,
+    /// What became of the command that the present record is.
+    asked: Option<commands::Asked>,
     tally: Tally,
 }
 
@@ -48,7 +52,7 @@ impl Correlate {
         Self {
             state: State::default(),
             wanted: wire::settings::encode(wanted).into(),
-            answered: None,
+            asked: None,
             tally: Tally::default(),
         }
     }
@@ -87,20 +91,17 @@ impl Correlate {
             }),
             Kind::Touch => wire::update::decode_touch(bytes)
                 .map(|touch| alerts::touch(&mut self.state, now, &touch)),
-            Kind::Settings => {
-                wire::settings::decode(bytes).map(|settings| {
-                    self.state.go_by(settings, bytes);
-                    maintenance::configured(&mut self.state, now);
-                })
-            }
+            Kind::Settings => wire::settings::decode(bytes).map(|settings| {
+                self.state.go_by(settings, bytes);
+                maintenance::configured(&mut self.state, now);
+            }),
             Kind::Command => wire::command::decode(bytes).map(|command| {
-                let answer = commands::apply(&mut self.state, &mut touched, now, &command);
-                self.answered = Some((command, answer));
+                self.asked = Some(commands::take(&mut self.state, &mut touched, now, command));
             }),
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
-        let by = self.answered.as_ref().and_then(commands::plans_changed_by);
+        let by = self.asked.as_ref().and_then(commands::plans_changed_by);
         maintenance::sweep(&mut self.state, &mut touched, now, by);
         if let Err(error) = read {
             let message =
@@ -122,6 +123,12 @@ impl Correlate {
                 Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
                 Timer::Remind(incident) => touched.remind(&self.state, incident),
+                Timer::Unacknowledge(incident) => {
+                    people::time_is_up(&mut self.state, touched, incident);
+                }
+                Timer::Unsnooze(incident) => {
+                    people::sleep_is_over(&mut self.state, touched, incident);
+                }
             }
         }
     }
@@ -161,9 +168,8 @@ impl Stage for Correlate {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let touched = self.read(slot, record, out);
         self.report(record.time, touched, out);
-        if let Some((command, answer)) = self.answered.take() {
-            let result = commands::finish(&self.state, slot.partition, &command, answer);
-            out.records.push(commands::to_incidents(&result));
+        if let Some(asked) = self.asked.take() {
+            out.records.push(commands::answer(&mut self.state, slot.partition, asked));
         }
     }
 
@@ -173,6 +179,7 @@ impl Stage for Correlate {
         out.tally = std::mem::take(&mut self.tally);
         out.tally.change_causes = causes;
         out.tally.limited[Limit::OkForgotten as usize] += self.state.take_oks_dropped();
+        out.tally.limited[Limit::RequestsForgotten as usize] += self.state.requests.take_dropped();
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
         out.tally.open = Some(self.state.open());

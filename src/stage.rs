@@ -389,11 +389,13 @@ pub enum Limit {
     PairsCut,
     /// Alerts were left out of a change, which would have been too large with them.
     AlertsCut,
+    /// The result of a command, or how to undo it, was dropped for room before its time.
+    RequestsForgotten,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -402,6 +404,7 @@ impl Limit {
         Self::OkForgotten,
         Self::PairsCut,
         Self::AlertsCut,
+        Self::RequestsForgotten,
     ];
 
     /// The metric's `limit` label.
@@ -416,6 +419,7 @@ impl Limit {
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
             Self::AlertsCut => "alerts_cut",
+            Self::RequestsForgotten => "requests_forgotten",
         }
     }
 }

@@ -9,6 +9,7 @@ mod common;
 pub mod event;
 pub mod ledger;
 pub mod maintenance;
+pub mod request;
 pub mod row;
 pub mod settings;
 pub mod update;

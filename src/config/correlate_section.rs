@@ -10,6 +10,10 @@ use crate::model::{CorrelateSettings, FlappingSettings, MaintenanceId, Pattern, 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
 const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
+/// Shorter, and what somebody resolved would be back before they look away.
+const DISMISS_LEAST: Span = Span::MINUTE;
+/// Longer, and a fault that somebody took for over would not be told of.
+const DISMISS_MAX: Span = Span::from_secs(7 * 86_400);
 /// Each is a time in an alert's row.
 const FLAPPING_CHANGES_MAX: u64 = 100;
 const FLAPPING_LEAST: Span = Span::from_secs(1);
@@ -26,6 +30,7 @@ pub(super) const MAX_ALERTS: (u64, u64) = (1, 100_000);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Correlate {
     pub(super) reopen_window: Span,
+    pub(super) dismiss_for: Span,
     pub(super) flapping: FlappingSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
@@ -44,6 +49,7 @@ impl Correlate {
         let enabled = self.patterns.iter().filter(|entry| entry.enabled);
         CorrelateSettings {
             reopen_window: self.reopen_window,
+            dismiss_for: self.dismiss_for,
             flapping: self.flapping,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
@@ -61,6 +67,8 @@ impl Correlate {
 pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let (least, most) = REOPEN_WINDOW;
     let reopen_window = node.span("reopen_window", Span::from_secs(1_800), least, most);
+    let default = CorrelateSettings::DISMISS_FOR;
+    let dismiss_for = node.span("dismiss_for", default, DISMISS_LEAST, DISMISS_MAX);
     let flapping = flapping(node.table("flapping"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
@@ -81,7 +89,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let maintenance = maintenance(&mut node);
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, flapping, ok_memory_max, patterns, maintenance }
+    Correlate { reopen_window, dismiss_for, flapping, ok_memory_max, patterns, maintenance }
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {

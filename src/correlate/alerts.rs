@@ -57,6 +57,9 @@ pub(super) fn update(
     let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
     let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
+        (_, Some((since, Resolution::ByHand))) => {
+            dismissed(state, touched, now, (id, since), (status, word), update);
+        }
         (Status::Ok, Some(_)) => {
             // Nothing is wrong, as before; only an older problem that comes later is older still.
             // It is kept for as long as such a one may come.
@@ -91,10 +94,10 @@ pub(super) fn update(
 /// Takes the last word on an identity that collect forgot.
 pub(super) fn touch(state: &mut State, now: Timestamp, touch: &Touch) {
     let Some(alert) = state.current(&touch.identity) else { return };
-    let (id, firing) = (alert.id, alert.is_firing());
+    let (id, lives) = (alert.id, alert.is_firing() || alert.is_dismissed());
     state.change_alert(id, |alert| {
         saw(alert, touch.seen.newest, touch.seen.repeats);
-        if firing {
+        if lives {
             alert.appended_at = now;
         }
     });
@@ -105,7 +108,7 @@ fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
     alert.events = alert.events.saturating_add(events);
     if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
         alert.newest = newest;
-        if alert.is_firing() {
+        if alert.is_firing() || alert.is_dismissed() {
             alert.alive_until = alive_until;
         }
     }
@@ -195,6 +198,39 @@ fn resolve(
         alert.appended_at = now;
         take_content(alert, update.event);
     });
+}
+
+/// What is heard of an alert that was resolved by hand at `since`: its `ok` ends it as any other, a
+/// repeat of what it said changes nothing, another status reopens it, and after `dismiss_for` or a
+/// silence longer than it lives it begins anew.
+fn dismissed(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    (id, since): (AlertId, Timestamp),
+    (status, word): (Status, Word),
+    update: Update,
+) {
+    let alert = state.alert(id).expect("the caller looked it up");
+    let at = update.event.timestamp;
+    let over = alert.alive_until < at || at.since(since) > state.settings().dismiss_for;
+    if status == Status::Ok {
+        state.change_alert(id, |alert| {
+            hear(alert, now, word, update);
+            alert.status = Status::Ok;
+            alert.flapping = None;
+            alert.acknowledged = false;
+            alert.changed_at = at;
+            alert.resolved = Some((at, Resolution::AllOk));
+        });
+    } else if over {
+        let identity = alert.identity.clone();
+        begin(state, touched, now, identity, status, update);
+    } else if status == alert.said() {
+        state.change_alert(id, |alert| hear(alert, now, word, update));
+    } else {
+        reopen(state, touched, now, id, word, update);
+    }
 }
 
 /// The alert fires on, with what the newest event says. While it flaps that may be `ok`, and its

@@ -3,12 +3,14 @@
 //! Whatever is refused changes nothing. What a command does to incidents is told like anything
 //! else, by `report`; here is only whether it may be done, and the answer.
 
-use super::maintenance;
-use super::state::State;
+use super::state::{Held, State};
 use super::touched::Touched;
+use super::{by_hand, maintenance, people};
 use crate::collect::route_hash;
-use crate::model::command::{Action, Command, CommandResult, NAMED_MAX, Outcome, Refused};
-use crate::model::{IncidentId, Timestamp};
+use crate::model::command::{
+    Action, Command, CommandResult, Comment, NAMED_MAX, Outcome, Refused, Undo,
+};
+use crate::model::{IncidentId, RequestId, Timestamp};
 use crate::stage::{Kind, Outgoing, Route, Topic};
 use crate::wire;
 
@@ -41,25 +43,57 @@ impl Answer {
     }
 }
 
-/// Does what is asked for, or says why not.
-pub(super) fn apply(
+/// A command that was done, or why it was not.
+pub(super) type Done = Result<Answer, Answer>;
+
+/// What a command record asks for.
+pub(super) enum Asked {
+    /// For the first time.
+    New(Command, Answer),
+    /// Once more: nothing is done, and the first result is told again.
+    Again(CommandResult),
+}
+
+/// Takes a command.
+pub(super) fn take(
     state: &mut State,
-    _touched: &mut Touched,
+    touched: &mut Touched,
     now: Timestamp,
-    command: &Command,
-) -> Answer {
+    command: Command,
+) -> Asked {
+    if let Some(result) = state.requests.result(&command.request) {
+        return Asked::Again(result.clone());
+    }
+    let answer = apply(state, touched, now, &command).unwrap_or_else(|refused| refused);
+    Asked::New(command, answer)
+}
+
+/// Does what is asked for, or says why not.
+fn apply(state: &mut State, touched: &mut Touched, now: Timestamp, command: &Command) -> Done {
+    let actor = &*command.actor;
     match &command.action {
-        Action::Acknowledge { .. } => not_supported(command),
-        Action::Unacknowledge { .. } => not_supported(command),
-        Action::Assign { .. } => not_supported(command),
-        Action::Snooze { .. } => not_supported(command),
-        Action::Unsnooze { .. } => not_supported(command),
-        Action::Resolve(_) => not_supported(command),
-        Action::Comment { .. } => not_supported(command),
+        Action::Acknowledge { incident, until } => {
+            people::acknowledge(state, touched, now, actor, (*incident, *until))
+        }
+        Action::Unacknowledge { incident } => {
+            people::unacknowledge(state, touched, actor, *incident)
+        }
+        Action::Assign { incident, to } => {
+            people::assign(state, touched, actor, *incident, to.as_deref())
+        }
+        Action::Snooze { incident, until, ends_on } => {
+            people::snooze(state, touched, now, actor, (*incident, *until, *ends_on))
+        }
+        Action::Unsnooze { incident } => people::unsnooze(state, touched, actor, *incident),
+        Action::Resolve(which) => by_hand::resolve(state, touched, now, command, which),
+        Action::Comment { incident, text, audience } => {
+            let comment = Comment { text: text.clone(), audience: *audience };
+            people::comment(state, touched, actor, *incident, comment)
+        }
         Action::Merge { .. } => not_supported(command),
         Action::Split { .. } => not_supported(command),
         Action::SplitAll { .. } => not_supported(command),
-        Action::Undo { .. } => not_supported(command),
+        Action::Undo { request } => undo(state, touched, now, actor, request),
         Action::Recorrelate { .. } => not_supported(command),
         Action::MaintenancePut { plan } => maintenance::put(state, now, command, plan),
         Action::MaintenanceEnd { id } => maintenance::end(state, now, id),
@@ -67,29 +101,66 @@ pub(super) fn apply(
 }
 
 /// Who changed maintenance plans with this command, if it did.
-pub(super) fn plans_changed_by((command, answer): &(Command, Answer)) -> Option<&str> {
-    let plans = matches!(
-        command.action,
-        Action::MaintenancePut { .. } | Action::MaintenanceEnd { .. }
-    );
+pub(super) fn plans_changed_by(asked: &Asked) -> Option<&str> {
+    let Asked::New(command, answer) = asked else { return None };
+    let plans =
+        matches!(command.action, Action::MaintenancePut { .. } | Action::MaintenanceEnd { .. });
     (plans && answer.outcome == Outcome::Done).then_some(&*command.actor)
 }
 
-/// The result of a command, once what it did was told: with the revisions from then on.
-pub(super) fn finish(
-    state: &State,
-    partition: u32,
-    command: &Command,
-    answer: Answer,
-) -> CommandResult {
+fn undo(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    actor: &str,
+    request: &RequestId,
+) -> Done {
+    let Some(undoable) = state.requests.undoable(request) else {
+        let message = format!(
+            "{request} did nothing that can be undone, was undone, or is longer ago than reopen_window"
+        );
+        return Err(Answer::refused(Refused::UnknownRequest, message));
+    };
+    match undoable.what.clone() {
+        Undo::Resolve(resolved) => by_hand::undo(state, touched, now, actor, (request, resolved)),
+    }
+}
+
+/// An incident that is known.
+pub(super) fn incident(state: &State, id: IncidentId) -> Result<&Held, Answer> {
+    state.incident(id).ok_or_else(|| {
+        let message = format!("{id} is not known here, or was resolved too long ago");
+        Answer::refused(Refused::UnknownIncident, message)
+    })
+}
+
+/// The record of the result of a command, once what it did was told.
+pub(super) fn answer(state: &mut State, partition: u32, asked: Asked) -> Outgoing {
+    match asked {
+        Asked::Again(result) => to_incidents(&result),
+        Asked::New(command, answer) => {
+            let result = finish(state, partition, command, answer);
+            let record = to_incidents(&result);
+            // Whoever sends the count along must not get the answer that asked for it.
+            if result.outcome != Outcome::Refused(Refused::Confirm) {
+                state.requests.remember(result);
+            }
+            record
+        }
+    }
+}
+
+/// The result: with the revisions from then on.
+fn finish(state: &State, partition: u32, command: Command, answer: Answer) -> CommandResult {
     let Answer { outcome, count, message, incidents, mut lines } = answer;
     let revision = |id: IncidentId| state.incident(id).map_or(0, |held| held.row.revision);
     lines.truncate(NAMED_MAX);
     CommandResult {
-        request: command.request.clone(),
+        request: command.request,
         partition,
         at: state.now(),
         action: command.action.as_str().into(),
+        confirm: command.confirm,
         outcome,
         count,
         message: message.into(),
@@ -98,8 +169,7 @@ pub(super) fn finish(
     }
 }
 
-/// A result as a record of `muster.incidents`.
-pub(super) fn to_incidents(result: &CommandResult) -> Outgoing {
+fn to_incidents(result: &CommandResult) -> Outgoing {
     let request = result.request.as_str();
     Outgoing {
         topic: Topic::Incidents,
@@ -111,7 +181,7 @@ pub(super) fn to_incidents(result: &CommandResult) -> Outgoing {
     }
 }
 
-fn not_supported(command: &Command) -> Answer {
+fn not_supported(command: &Command) -> Done {
     let message = format!("this version does not know how to {}", command.action.as_str());
-    Answer::refused(Refused::NotSupported, message)
+    Err(Answer::refused(Refused::NotSupported, message))
 }

@@ -112,7 +112,8 @@ fn refusal(held: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> 
     if !reached {
         return Some(Refusal::OutsideGap);
     }
-    if row.resolved.is_some() && pattern.gap.is_none() {
+    // What somebody resolved by hand has not resolved by itself: a new fault is a new incident.
+    if row.resolved.is_some() && (pattern.gap.is_none() || row.is_dismissed()) {
         return Some(Refusal::Resolved);
     }
     if held.members.len() >= pattern.max_alerts as usize {

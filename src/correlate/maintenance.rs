@@ -12,10 +12,10 @@
 
 use std::collections::BTreeMap;
 
-use super::commands::Answer;
+use super::commands::{Answer, Done};
 use super::state::{State, Timer};
 use super::touched::Touched;
-use crate::model::command::{Command, Outcome, Refused};
+use crate::model::command::{Command, Refused};
 use crate::model::matcher::{Labels, Values};
 use crate::model::{
     Alert, AlertId, Event, Maintained, MaintenanceId, MatcherIndex, Plan, Span, Status, Timestamp,
@@ -116,7 +116,11 @@ impl Plans {
     }
 
     /// Derives what rows do not hold; the timers that wait for plans.
-    pub(super) fn restored(&mut self, now: Timestamp, configured: &[Plan]) -> Vec<(Timestamp, Timer)> {
+    pub(super) fn restored(
+        &mut self,
+        now: Timestamp,
+        configured: &[Plan],
+    ) -> Vec<(Timestamp, Timer)> {
         for plan in configured {
             self.entries.insert(plan.id, Entry::new(plan.clone(), Origin::Config, None));
         }
@@ -314,15 +318,18 @@ pub(super) fn sweep(state: &mut State, touched: &mut Touched, now: Timestamp, ac
             looked += 1;
             if let Some(mark) = anew(state.plans(), now, alert) {
                 marked += 1;
-                changes.push((alert.id, alert.incident, mark));
+                let incident = alert.is_firing().then_some(alert.incident);
+                changes.push((alert.id, incident, mark));
             }
         }
         for (id, incident, mark) in changes {
-            let at = state.incident(incident).map_or(now, |held| held.row.changed_at);
-            let touch = touched.alert(state, incident, id, at);
-            touch.updated = true;
-            if let Some(actor) = actor {
-                touch.actor = Some(actor.into());
+            if let Some(incident) = incident {
+                let at = state.incident(incident).map_or(now, |held| held.row.changed_at);
+                let touch = touched.alert(state, incident, id, at);
+                touch.updated = true;
+                if let Some(actor) = actor {
+                    touch.actor = Some(actor.into());
+                }
             }
             state.change_alert(id, |alert| alert.maintenance = Some(mark));
         }
@@ -342,7 +349,8 @@ pub(super) fn sweep(state: &mut State, touched: &mut Touched, now: Timestamp, ac
 
 /// The mark of an alert that nothing new is known of, where it is another than before.
 fn anew(plans: &Plans, now: Timestamp, alert: &Alert) -> Option<Maintained> {
-    if !alert.is_firing() {
+    // What was resolved by hand may come back as it was.
+    if !(alert.is_firing() || alert.is_dismissed()) {
         return None;
     }
     let before = alert.maintenance.as_ref();
@@ -357,26 +365,26 @@ fn anew(plans: &Plans, now: Timestamp, alert: &Alert) -> Option<Maintained> {
 }
 
 /// Somebody puts a plan in force, or another in its place.
-pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &str) -> Answer {
+pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &str) -> Done {
     let id = MaintenanceId::of(&format!("request {}", command.request));
     let plan = match maintenance::read(json, id, &command.actor) {
         Ok(plan) => plan,
-        Err(error) => return Answer::refused(Refused::InvalidPlan, error.to_string()),
+        Err(error) => return Err(Answer::refused(Refused::InvalidPlan, error.to_string())),
     };
     let plans = state.plans();
     let known = plans.entries.get(&plan.id);
     match known.map(|known| known.origin) {
-        Some(Origin::Config) => return in_config(plan.id),
-        None if plan.id != id => return unknown(plan.id),
+        Some(Origin::Config) => return Err(in_config(plan.id)),
+        None if plan.id != id => return Err(unknown(plan.id)),
         None if plans.entries.len() >= PLANS_MAX => {
             let message = format!("there are {PLANS_MAX} maintenance plans already; end some");
-            return Answer::refused(Refused::TooMany, message);
+            return Err(Answer::refused(Refused::TooMany, message));
         }
         _ => {}
     }
     if plan.schedule.next_boundary(now).is_none() {
         let message = "every window of the plan is over; give it a later one";
-        return Answer::refused(Refused::InThePast, message);
+        return Err(Answer::refused(Refused::InThePast, message));
     }
     let count = would_mark(state, now, &plan);
     let free = count <= UNCONFIRMED_MAX;
@@ -385,7 +393,7 @@ pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &s
             "{count} alerts that fire would be in maintenance at once; to do so, send this again \
              with `confirm` {count}"
         );
-        return Answer { count, ..Answer::refused(Refused::Confirm, message) };
+        return Err(Answer { count, ..Answer::refused(Refused::Confirm, message) });
     }
     let verb = if known.is_some() { "changed" } else { "put in force" };
     let message = format!("maintenance plan {} (`{}`) was {verb}", plan.id, plan.name);
@@ -394,22 +402,23 @@ pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &s
     set(state, now, Entry::new(plan, Origin::Command, None));
     changed(state, now);
     state.plan_changed(id);
-    done(count, message, vec![line])
+    Ok(done(count, message, line))
 }
 
 /// Somebody ends a plan.
-pub(super) fn end(state: &mut State, now: Timestamp, id: &str) -> Answer {
+pub(super) fn end(state: &mut State, now: Timestamp, id: &str) -> Done {
     let id = match MaintenanceId::parse(id) {
         Ok(id) => id,
-        Err(error) => return Answer::refused(Refused::UnknownPlan, error.to_string()),
+        Err(error) => return Err(Answer::refused(Refused::UnknownPlan, error.to_string())),
     };
-    let Some(entry) = state.plans().entries.get(&id) else { return unknown(id) };
+    let Some(entry) = state.plans().entries.get(&id) else { return Err(unknown(id)) };
     if entry.origin == Origin::Config {
-        return in_config(id);
+        return Err(in_config(id));
     }
     let over = entry.ended_at.is_some() || entry.plan.schedule.next_boundary(now).is_none();
     if over {
-        return Answer::refused(Refused::InThePast, format!("maintenance plan {id} is over already"));
+        let message = format!("maintenance plan {id} is over already");
+        return Err(Answer::refused(Refused::InThePast, message));
     }
     let ended = Entry::new(entry.plan.clone(), Origin::Command, Some(now));
     let message = format!("maintenance plan {id} (`{}`) was ended", ended.plan.name);
@@ -422,7 +431,7 @@ pub(super) fn end(state: &mut State, now: Timestamp, id: &str) -> Answer {
     set(state, now, ended);
     changed(state, now);
     state.plan_changed(id);
-    done(count, message, vec![line])
+    Ok(done(count, message, line))
 }
 
 /// How many alerts that fire a plan would mark at once.
@@ -434,8 +443,8 @@ fn would_mark(state: &State, now: Timestamp, plan: &Plan) -> u64 {
     firing.filter(|alert| plan.matchers.matches(*alert)).count() as u64
 }
 
-fn done(count: u64, message: String, lines: Vec<Box<str>>) -> Answer {
-    Answer { outcome: Outcome::Done, count, message, incidents: Vec::new(), lines }
+fn done(count: u64, message: String, plan: Box<str>) -> Answer {
+    Answer { count, lines: vec![plan], ..Answer::done(Vec::new(), message) }
 }
 
 fn unknown(id: MaintenanceId) -> Answer {

@@ -3,6 +3,7 @@
 //! Kinds are the difference between before and after the record. `updated` alone is told at most
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
+use super::people;
 use super::state::{Held, Names, State};
 use super::touched::Touch;
 use crate::model::change::{Counts, Member, NAMES_MAX, count_fitting};
@@ -15,7 +16,11 @@ const WAITING_MAX: usize = 50;
 const TITLE_NAME_MAX: usize = 80;
 
 /// The next revision of an incident, where there is something to tell.
-pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<Change> {
+pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Option<Change> {
+    if people::wakes(state.incident(id)?, &touch) {
+        people::wake(state, id);
+        touch.unsnoozed = true;
+    }
     let held = state.incident(id)?;
     let now = state.now();
     let mut kinds = kinds(held, &touch);
@@ -58,7 +63,8 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
     let fit = count_fitting(shown.alerts.iter());
     state.count_alerts_cut((shown.alerts.len() - fit) as u64);
     shown.alerts.truncate(fit);
-    Some(Change { kinds, joined: touch.joined, actor: touch.actor, ..shown })
+    let Touch { joined, actor, comment, .. } = touch;
+    Some(Change { kinds, joined, actor, comment, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.
@@ -66,6 +72,11 @@ pub(super) fn whole(state: &State, id: IncidentId) -> Change {
     let held = state.incident(id).expect("the caller has the id from the state");
     let members: Vec<AlertId> = held.members.iter().copied().collect();
     show(state, id, &members).expect("the caller has the id from the state")
+}
+
+/// What matchers of a command are held against: the incident as the board shows it.
+pub(super) fn labels(state: &State, id: IncidentId) -> Option<Change> {
+    show(state, id, &[])
 }
 
 fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
@@ -84,7 +95,12 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::Grew, open && grew),
         (ChangeKind::Worsened, open && worsened),
         (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
+        (ChangeKind::Unacknowledged, touch.unacknowledged),
         (ChangeKind::Acknowledged, touch.acknowledged),
+        (ChangeKind::Assigned, touch.assigned),
+        (ChangeKind::Unsnoozed, touch.unsnoozed),
+        (ChangeKind::Snoozed, touch.snoozed),
+        (ChangeKind::Commented, touch.comment.is_some()),
         (ChangeKind::Continued, touch.continued),
         (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
         (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
@@ -149,8 +165,8 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         continued_by: row.continued_by,
         joined: Vec::new(),
         alerts,
-        assignee: None,
-        snoozed: None,
+        assignee: row.assignee.clone(),
+        snoozed: row.snoozed.clone(),
         actor: None,
         comment: None,
     })

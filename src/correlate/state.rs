@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::maintenance::Plans;
+use super::requests::Requests;
 use crate::model::update::refresh_every;
 use crate::model::{
     Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    MaintenanceId, Pair, Span, Status, Timestamp,
+    MaintenanceId, Pair, Resolution, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
-use super::maintenance::Plans;
 use crate::wire;
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
 use crate::wire::{WireError, settings};
@@ -106,7 +107,7 @@ impl Held {
     }
 
     fn add(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping.insert((flaps.calm_at, alert.id));
         }
         self.members.insert(alert.id);
@@ -129,7 +130,7 @@ impl Held {
     }
 
     fn take_out(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping.remove(&(flaps.calm_at, alert.id));
         }
         uncount_name(&mut self.hosts, &alert.host);
@@ -162,6 +163,10 @@ pub(super) enum Timer {
     Update(IncidentId),
     /// It is time to say again that it flaps; after `Calm`, which may end that at the same time.
     Remind(IncidentId),
+    /// The time for which somebody takes care of it is over.
+    Unacknowledge(IncidentId),
+    /// The time for which it is quiet is over.
+    Unsnooze(IncidentId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,6 +199,8 @@ pub(super) struct State {
     timers: BTreeSet<(Timestamp, Timer)>,
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
+    /// What people asked for lately.
+    pub(super) requests: Requests,
     firing: u64,
     flapping: u64,
     maintained: u64,
@@ -210,6 +217,7 @@ impl Default for State {
             settings: Arc::new(CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
                 flapping: FlappingSettings::default(),
+                dismiss_for: CorrelateSettings::DISMISS_FOR,
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
                 maintenance: Vec::new(),
@@ -226,6 +234,7 @@ impl Default for State {
             plans: Plans::default(),
             timers: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            requests: Requests::default(),
             firing: 0,
             flapping: 0,
             maintained: 0,
@@ -265,7 +274,7 @@ impl State {
         self.dirty.insert(Dirty::Settings);
         self.leaving = BTreeSet::new();
         let resolved = self.incidents.iter().filter(|(_, held)| held.row.resolved.is_some());
-        let leaving = resolved.map(|(id, held)| (self.leaves_at(held), *id)).collect();
+        let leaving = resolved.map(|(id, held)| (leaves_at(&self.settings, held), *id)).collect();
         self.leaving = leaving;
     }
 
@@ -385,6 +394,7 @@ impl State {
     pub(super) fn take_rows(&mut self) -> Vec<Row> {
         let dirty = std::mem::take(&mut self.dirty);
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
+        rows.extend(self.requests.take_rows());
         self.mark.commits += 1;
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
@@ -409,6 +419,8 @@ impl State {
                 self.settings = Arc::new(settings::decode(&bytes)?);
                 self.settings_bytes = bytes;
             }
+            CorrelateRow::Result(result) => self.requests.restore_result(*result),
+            CorrelateRow::Undoable(undoable) => self.requests.restore_undoable(*undoable),
             CorrelateRow::Mark(mark) => self.mark = mark,
         }
         Ok(())
@@ -533,7 +545,12 @@ impl State {
     /// How many alerts fire, how many of them flap or are in maintenance, and how many incidents are
     /// open.
     pub(super) fn open(&self) -> Open {
-        Open { alerts: self.firing, flapping: self.flapping, maintenance: self.maintained, incidents: self.open }
+        Open {
+            alerts: self.firing,
+            flapping: self.flapping,
+            maintenance: self.maintained,
+            incidents: self.open,
+        }
     }
 
     /// When the next timer is due.
@@ -594,19 +611,19 @@ impl State {
             self.firing += 1;
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
         }
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping += 1;
             self.timers.insert((flaps.calm_due, Timer::Calm(alert.id)));
         }
         self.maintained += u64::from(alert.is_maintained());
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
-            let before = held.row.resolved.map(|_| held.appended_at);
+            let before = leaves_at(&self.settings, held);
             held.add(alert);
-            if let Some(before) = before.filter(|before| *before != held.appended_at) {
-                let memory = self.settings.memory();
+            let after = leaves_at(&self.settings, held);
+            if held.row.resolved.is_some() && before != after {
                 let id = held.row.id;
-                self.leaving.remove(&(before + memory, id));
-                self.leaving.insert((held.appended_at + memory, id));
+                self.leaving.remove(&(before, id));
+                self.leaving.insert((after, id));
             }
         }
     }
@@ -623,7 +640,7 @@ impl State {
 
     fn stop_timers(&mut self, alert: &Alert) {
         self.timers.remove(&(expires_at(alert), Timer::Expire(alert.id)));
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping -= 1;
             self.timers.remove(&(flaps.calm_due, Timer::Calm(alert.id)));
         }
@@ -639,7 +656,7 @@ impl State {
         match held.row.resolved {
             None => self.open += 1,
             Some(_) => {
-                self.leaving.insert((self.leaves_at(held), id));
+                self.leaving.insert((leaves_at(&self.settings, held), id));
             }
         }
         if let Some(due) = update_due(&held.row) {
@@ -648,6 +665,7 @@ impl State {
         if let Some(due) = held.row.remind_at {
             self.timers.insert((due, Timer::Remind(id)));
         }
+        self.timers.extend(promised(&held.row));
     }
 
     fn unindex_incident(&mut self, held: &Held) {
@@ -664,7 +682,7 @@ impl State {
         match held.row.resolved {
             None => self.open -= 1,
             Some(_) => {
-                self.leaving.remove(&(self.leaves_at(held), id));
+                self.leaving.remove(&(leaves_at(&self.settings, held), id));
             }
         }
         if let Some(due) = update_due(&held.row) {
@@ -673,10 +691,18 @@ impl State {
         if let Some(due) = held.row.remind_at {
             self.timers.remove(&(due, Timer::Remind(id)));
         }
+        for promised in promised(&held.row) {
+            self.timers.remove(&promised);
+        }
     }
+}
 
-    fn leaves_at(&self, held: &Held) -> Timestamp {
-        held.appended_at + self.settings.memory()
+/// When an incident that is over may be forgotten, by log time.
+fn leaves_at(settings: &CorrelateSettings, held: &Held) -> Timestamp {
+    let leaves = held.appended_at + settings.memory();
+    match held.row.resolved {
+        Some((at, Resolution::ByHand)) => leaves.max(at + settings.dismissal_memory()),
+        _ => leaves,
     }
 }
 
@@ -690,4 +716,15 @@ fn expires_at(alert: &Alert) -> Timestamp {
 fn update_due(incident: &Incident) -> Option<Timestamp> {
     let last = incident.updated_at?;
     (!incident.updates.is_empty()).then_some(last + Span::MINUTE)
+}
+
+/// What ends by itself because somebody said when.
+fn promised(incident: &Incident) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
+    let id = incident.id;
+    let acknowledged = incident.acknowledged.as_ref().and_then(|by| by.until);
+    let snoozed = incident.snoozed.as_ref().map(|snoozed| snoozed.until);
+    acknowledged
+        .map(|until| (until, Timer::Unacknowledge(id)))
+        .into_iter()
+        .chain(snoozed.map(|until| (until, Timer::Unsnooze(id))))
 }

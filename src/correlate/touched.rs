@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::state::State;
+use crate::model::command::Comment;
 use crate::model::{AlertId, IncidentId, Status, Timestamp};
 
 /// How many alerts that flap a reminder names.
@@ -40,6 +41,11 @@ pub(super) struct Touch {
     /// It is time to say again that it flaps.
     pub(super) reminded: bool,
     pub(super) acknowledged: bool,
+    pub(super) unacknowledged: bool,
+    pub(super) assigned: bool,
+    pub(super) snoozed: bool,
+    pub(super) unsnoozed: bool,
+    pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
     /// Who asked for it, where somebody did.
     pub(super) actor: Option<Box<str>>,

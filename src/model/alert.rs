@@ -16,22 +16,28 @@ pub enum Resolution {
     AllOk,
     /// The source fell silent for longer than the alert lives.
     Expired,
+    /// Somebody said so, whatever the check says.
+    ByHand,
 }
 
 impl Resolution {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::AllOk, Self::Expired, Self::ByHand];
+
     /// The word used in every format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AllOk => "all_ok",
             Self::Expired => "expired",
+            Self::ByHand => "by_hand",
         }
     }
 
     /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AllOk, Self::Expired].into_iter().find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -125,7 +131,7 @@ pub struct Alert {
     /// The secondary property; empty where there is none.
     pub check: Box<str>,
     /// What the newest event said; `ok` once resolved that way, the last word before the silence
-    /// where it expired. While it flaps, the worst that it said since just before that began.
+    /// where it expired or was dismissed. While it flaps, the worst that it said since just before that began.
     pub status: Status,
     /// The event times of its last changes of status, oldest first: those that count towards
     /// flapping. None while it flaps.
@@ -168,10 +174,22 @@ impl Alert {
         self.resolved.is_none()
     }
 
+    /// Whether somebody resolved it by hand, and its status has not changed since.
+    #[must_use]
+    pub fn is_dismissed(&self) -> bool {
+        matches!(self.resolved, Some((_, Resolution::ByHand)))
+    }
+
     /// Whether it changes its status too often to be told each time.
     #[must_use]
     pub fn is_flapping(&self) -> bool {
-        self.flapping.is_some()
+        self.flaps().is_some()
+    }
+
+    /// What is known of it while it fires and flaps. What was dismissed keeps it for an undo.
+    #[must_use]
+    pub fn flaps(&self) -> Option<Flaps> {
+        self.flapping.filter(|_| self.is_firing())
     }
 
     /// Whether it fires, but does not count for its incident's status: planned work is about it, or

@@ -29,8 +29,18 @@ pub enum ChangeKind {
     Eased,
     /// Tags or text of its alerts changed.
     Updated,
+    /// Nobody takes care of it any more.
+    Unacknowledged,
     /// Somebody acknowledged it.
     Acknowledged,
+    /// It is somebody's, or nobody's.
+    Assigned,
+    /// It is quiet no more.
+    Unsnoozed,
+    /// It is quiet for a time.
+    Snoozed,
+    /// Somebody made a remark.
+    Commented,
     /// It is full; another one takes what comes.
     Continued,
     /// An alert of it begins to flap and none did before, or some flap on and that is said again.
@@ -49,14 +59,19 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
         Self::Worsened,
         Self::Eased,
         Self::Updated,
+        Self::Unacknowledged,
         Self::Acknowledged,
+        Self::Assigned,
+        Self::Unsnoozed,
+        Self::Snoozed,
+        Self::Commented,
         Self::Continued,
         Self::Flapping,
         Self::Calmed,
@@ -76,7 +91,12 @@ impl ChangeKind {
             Self::Worsened => "worsened",
             Self::Eased => "eased",
             Self::Updated => "updated",
+            Self::Unacknowledged => "unacknowledged",
             Self::Acknowledged => "acknowledged",
+            Self::Assigned => "assigned",
+            Self::Unsnoozed => "unsnoozed",
+            Self::Snoozed => "snoozed",
+            Self::Commented => "commented",
             Self::Continued => "continued",
             Self::Flapping => "flapping",
             Self::Calmed => "calmed",

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::id::{AlertId, IncidentId};
+use super::incident::Acknowledged;
 use super::matcher::Matchers;
 use super::status::Status;
 use super::time::Timestamp;
@@ -266,6 +267,8 @@ pub enum Refused {
     InThePast,
     /// It would touch so many things that their count must be confirmed.
     Confirm,
+    /// It would touch more things than one command may, or there are as many as there may be.
+    TooMany,
     /// It cannot be taken back, as things are now.
     NotUndoable,
     /// The maintenance plan breaks a rule.
@@ -274,8 +277,6 @@ pub enum Refused {
     UnknownPlan,
     /// The maintenance plan stands in the config, which alone can change it.
     InConfig,
-    /// There are as many as there may be.
-    TooMany,
 }
 
 impl Refused {
@@ -290,11 +291,11 @@ impl Refused {
         Self::NotSnoozed,
         Self::InThePast,
         Self::Confirm,
+        Self::TooMany,
         Self::NotUndoable,
         Self::InvalidPlan,
         Self::UnknownPlan,
         Self::InConfig,
-        Self::TooMany,
     ];
 
     /// The word used in every format.
@@ -310,11 +311,11 @@ impl Refused {
             Self::NotSnoozed => "not_snoozed",
             Self::InThePast => "in_the_past",
             Self::Confirm => "confirm",
+            Self::TooMany => "too_many",
             Self::NotUndoable => "not_undoable",
             Self::InvalidPlan => "invalid_plan",
             Self::UnknownPlan => "unknown_plan",
             Self::InConfig => "in_config",
-            Self::TooMany => "too_many",
         }
     }
 
@@ -345,6 +346,8 @@ pub struct CommandResult {
     pub at: Timestamp,
     /// What was asked for, as [`Action::as_str`] has it.
     pub action: Box<str>,
+    /// The count that the command confirmed.
+    pub confirm: Option<u64>,
     /// Whether it was done.
     pub outcome: Outcome,
     /// How many things it touched, or would touch.
@@ -377,4 +380,33 @@ pub struct Comment {
     pub text: Box<str>,
     /// Who may see it.
     pub audience: Audience,
+}
+
+/// What it takes to undo a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoable {
+    /// The command's.
+    pub request: RequestId,
+    /// By log time, when it was done.
+    pub at: Timestamp,
+    /// What was done.
+    pub what: Undo,
+}
+
+/// What was done, with what of the state before cannot be told from the state since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// Incidents were resolved by hand; at most [`IDS_MAX`].
+    Resolve(Vec<ResolvedByHand>),
+}
+
+/// What ended with an incident when it was resolved by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedByHand {
+    /// Which.
+    pub incident: IncidentId,
+    /// Who had acknowledged it.
+    pub acknowledged: Option<Acknowledged>,
+    /// Who had snoozed it.
+    pub snoozed: Option<Snoozed>,
 }

@@ -1,6 +1,7 @@
 //! What an incident remembers beside its alerts.
 
 use super::alert::Resolution;
+use super::command::Snoozed;
 use super::id::{AlertId, IncidentId};
 use super::status::Status;
 use super::tags::Tags;
@@ -22,8 +23,10 @@ pub struct Pair {
 pub struct Acknowledged {
     /// A person or a source.
     pub by: Box<str>,
-    /// By event time.
+    /// By event time, where a source did; else by log time.
     pub at: Timestamp,
+    /// By log time, when it ends by itself.
+    pub until: Option<Timestamp>,
 }
 
 /// Alerts that belong together. What can be counted from its alerts is not in here.
@@ -57,10 +60,22 @@ pub struct Incident {
     pub continued_by: Option<IncidentId>,
     /// Who acknowledged it.
     pub acknowledged: Option<Acknowledged>,
+    /// Whose it is.
+    pub assignee: Option<Box<str>>,
+    /// By whom and until when it is kept quiet.
+    pub snoozed: Option<Snoozed>,
     /// The append time of the last `updated`.
     pub updated_at: Option<Timestamp>,
     /// By log time, when it is said again that it flaps; none while no alert of it does.
     pub remind_at: Option<Timestamp>,
     /// The alerts whose `updated` waits for its minute to pass; at most 50, the first ones.
     pub updates: Vec<AlertId>,
+}
+
+impl Incident {
+    /// Whether somebody resolved it by hand, and nothing has reopened it since.
+    #[must_use]
+    pub fn is_dismissed(&self) -> bool {
+        matches!(self.resolved, Some((_, Resolution::ByHand)))
+    }
 }

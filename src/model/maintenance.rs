@@ -335,9 +335,11 @@ impl Reader<'_> {
         let found = match words.as_slice() {
             ["last"] => Some(MonthDay::Last),
             ["last", day] => weekday(day).map(MonthDay::LastOf),
-            [nth, day] => NTH.iter().zip(1..).find(|(word, _)| *word == nth).and_then(
-                |(_, nth)| weekday(day).map(|day| MonthDay::Nth(nth, day)),
-            ),
+            [nth, day] => NTH
+                .iter()
+                .zip(1..)
+                .find(|(word, _)| *word == nth)
+                .and_then(|(_, nth)| weekday(day).map(|day| MonthDay::Nth(nth, day))),
             [day] => day.parse().ok().filter(|day| (1..=31).contains(day)).map(MonthDay::Day),
             _ => None,
         };

@@ -128,7 +128,8 @@ impl Every {
 
     /// The first such day from a date on.
     fn on_or_after(&self, date: Date) -> Option<Date> {
-        let following = |first| std::iter::successors(Some(first), |day: &Date| day.tomorrow().ok());
+        let following =
+            |first| std::iter::successors(Some(first), |day: &Date| day.tomorrow().ok());
         match self {
             Self::Day => Some(date),
             Self::Week(days) => following(date).take(7).find(|day| days.contains(&day.weekday())),
@@ -298,10 +299,7 @@ mod tests {
     fn the_third_friday_and_the_last_sunday() {
         let third = Every::Month(MonthDay::Nth(3, Weekday::Friday));
         let found = starts(recurring(third, (22, 0), 60, "UTC"), "2026-01-01T00:00:00Z", 3);
-        assert_eq!(
-            found,
-            ["2026-01-16T22:00:00Z", "2026-02-20T22:00:00Z", "2026-03-20T22:00:00Z"]
-        );
+        assert_eq!(found, ["2026-01-16T22:00:00Z", "2026-02-20T22:00:00Z", "2026-03-20T22:00:00Z"]);
         let last = Every::Month(MonthDay::LastOf(Weekday::Sunday));
         let found = starts(recurring(last, (1, 0), 60, "UTC"), "2026-01-26T00:00:00Z", 2);
         assert_eq!(found, ["2026-02-22T01:00:00Z", "2026-03-29T01:00:00Z"]);
@@ -312,15 +310,9 @@ mod tests {
         let from = "2027-12-15T00:00:00Z";
         let day = Every::Month(MonthDay::Day(31));
         let found = starts(recurring(day, (0, 0), 60, "UTC"), from, 3);
-        assert_eq!(
-            found,
-            ["2027-12-31T00:00:00Z", "2028-01-31T00:00:00Z", "2028-03-31T00:00:00Z"]
-        );
+        assert_eq!(found, ["2027-12-31T00:00:00Z", "2028-01-31T00:00:00Z", "2028-03-31T00:00:00Z"]);
         let found = starts(recurring(Every::Month(MonthDay::Last), (0, 0), 60, "UTC"), from, 3);
-        assert_eq!(
-            found,
-            ["2027-12-31T00:00:00Z", "2028-01-31T00:00:00Z", "2028-02-29T00:00:00Z"]
-        );
+        assert_eq!(found, ["2027-12-31T00:00:00Z", "2028-01-31T00:00:00Z", "2028-02-29T00:00:00Z"]);
     }
 
     #[test]
@@ -380,9 +372,8 @@ mod tests {
     }
 
     fn every() -> impl Strategy<Value = Every> {
-        let weekday = || (0..7_i8).prop_map(|day| {
-            Weekday::from_monday_zero_offset(day).expect("below 7")
-        });
+        let weekday =
+            || (0..7_i8).prop_map(|day| Weekday::from_monday_zero_offset(day).expect("below 7"));
         let days = prop::collection::btree_set(0..7_i8, 1..4).prop_map(|days| {
             let day = |day| Weekday::from_monday_zero_offset(day).expect("below 7");
             Every::Week(days.into_iter().map(day).collect())

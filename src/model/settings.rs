@@ -55,6 +55,8 @@ impl Default for FlappingSettings {
 pub struct CorrelateSettings {
     /// Within this time after its resolve an alert reopens instead of starting anew.
     pub reopen_window: Span,
+    /// How long what somebody resolved by hand stays so while its status does not change.
+    pub dismiss_for: Span,
     /// When an alert flaps.
     pub flapping: FlappingSettings,
     /// How many `ok` events of unknown identities are remembered.
@@ -66,6 +68,16 @@ pub struct CorrelateSettings {
 }
 
 impl CorrelateSettings {
+    /// How long a dismissal lasts where a settings record does not say: never to be changed.
+    pub const DISMISS_FOR: Span = Span::from_secs(4 * 3_600);
+
+    /// How long an incident that was resolved by hand is kept at least: what still fires afterwards
+    /// must find that it was dismissed.
+    #[must_use]
+    pub fn dismissal_memory(&self) -> Span {
+        self.dismiss_for + ARRIVAL
+    }
+
     /// How long after its last record a resolved incident may still be joined or reopened, and is
     /// therefore kept: some minutes more than the rules ask, since events arrive after they happen.
     #[must_use]

@@ -5,6 +5,7 @@
 //! answered; newer states only replace what is said.
 
 use crate::model::change::{Member, count_fitting};
+use crate::model::command::{Audience, Comment};
 use crate::model::{AlertId, Change, ChangeKind, Span, Status, Timestamp};
 use crate::wire::ledger::{LedgerRow, Said};
 
@@ -12,7 +13,14 @@ use crate::wire::ledger::{LedgerRow, Said};
 pub const ALERTS_MAX: usize = 50;
 
 /// What is told of an open incident though its status is no worse than was told.
-const ANEW: [ChangeKind; 2] = [ChangeKind::Reopened, ChangeKind::Flapping];
+const ANEW: [ChangeKind; 6] = [
+    ChangeKind::MaintenanceLeft,
+    ChangeKind::Reopened,
+    ChangeKind::Flapping,
+    ChangeKind::Acknowledged,
+    ChangeKind::Unacknowledged,
+    ChangeKind::Unsnoozed,
+];
 
 /// One incident and one receiver.
 #[derive(Debug)]
@@ -92,6 +100,7 @@ impl Entry {
     pub(super) fn take(&mut self, now: Timestamp, change: &Change, routed: bool) -> Keep {
         let row = &mut self.row;
         row.revision = change.revision;
+        let was_quiet = row.pending.as_ref().is_some_and(is_quiet);
         if change.is_open() {
             row.routed = routed;
             row.ended_at = None;
@@ -112,7 +121,7 @@ impl Entry {
             return if row.routed { Keep::Yes } else { Keep::No };
         }
         let transient = change.at < row.opened_at + row.wait;
-        if row.must && !transient { Keep::Yes } else { Keep::No }
+        if row.must && !transient && !was_quiet { Keep::Yes } else { Keep::No }
     }
 
     /// Starts an attempt and hands out what it says.
@@ -123,7 +132,7 @@ impl Entry {
             said: Said {
                 revision: change.revision,
                 status: change.status,
-                total: change.counts.total,
+                total: size(&change),
                 resolved: !change.is_open(),
             },
             growth: if self.row.must { Growth::AndMore } else { Growth::Merely },
@@ -164,6 +173,8 @@ impl Entry {
             return Next::Nothing;
         }
         let due = match (&row.pending, row.must) {
+            // Told once it is quiet no more, as it is by then.
+            (Some(pending), _) if is_quiet(pending) => None,
             (Some(pending), true) if row.said.is_none() && pending.is_open() => Some(row.due_at),
             (Some(_), true) => Some(Timestamp::MIN),
             (Some(pending), false) if self.grown(pending) => {
@@ -179,8 +190,10 @@ impl Entry {
     }
 
     fn grown(&self, pending: &Change) -> bool {
-        let twice = |said: Said| pending.counts.total >= said.total.saturating_mul(2).max(1);
-        self.row.routed && pending.is_open() && self.row.said.is_some_and(twice)
+        let twice = |said: Said| size(pending) >= said.total.saturating_mul(2).max(1);
+        // Whoever takes care of it sees it grow.
+        let unattended = pending.acknowledged.is_none();
+        self.row.routed && pending.is_open() && unattended && self.row.said.is_some_and(twice)
     }
 
     fn answered(&mut self, now: Timestamp, said: Said, growth: Growth, must: bool) {
@@ -215,20 +228,41 @@ fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool)
         return told && said.is_some_and(|said| !said.resolved);
     }
     // That it flaps is told as it begins, and again with each reminder; then it is quiet.
-    let anew = change.kinds.iter().any(|kind| ANEW.contains(kind));
+    let remark = change.comment.as_ref().is_some_and(|made| made.audience == Audience::Public);
+    let anew = remark || change.kinds.iter().any(|kind| ANEW.contains(kind));
     let news = said.is_none_or(|said| anew || said.resolved || change.status > said.status);
     routed && change.status > Status::Info && news
 }
 
-/// Adds a change to what is pending: its state, with the kinds and alerts since the last notice.
+/// Whether nothing is told of it for now: somebody wants it so, or it is all in maintenance.
+fn is_quiet(change: &Change) -> bool {
+    change.is_open() && (change.snoozed.is_some() || change.maintenance)
+}
+
+/// How large an incident is for those who are told of its growth: what joined in maintenance, or is
+/// quiet after it, is no growth.
+fn size(change: &Change) -> u32 {
+    change.counts.total.saturating_sub(change.counts.maintenance)
+}
+
+/// Adds a change to what is pending: its state, with the kinds and alerts since the last notice, and
+/// the last remark that is for everybody, with who made it.
 fn gather(pending: &mut Option<Change>, change: &Change) {
     let mut merged = change.clone();
+    let internal = |made: &mut Comment| made.audience == Audience::Internal;
+    if merged.comment.take_if(internal).is_some() {
+        merged.kinds.retain(|kind| *kind != ChangeKind::Commented);
+        merged.actor = None;
+    }
     if let Some(before) = pending.take() {
-        merged.kinds = last_of_each(before.kinds, &change.kinds, |kind: &ChangeKind| *kind);
+        merged.kinds = last_of_each(before.kinds, &merged.kinds, |kind: &ChangeKind| *kind);
+        if merged.comment.is_none() && before.comment.is_some() {
+            (merged.comment, merged.actor) = (before.comment, before.actor);
+        }
         merged.joined = last_of_each(before.joined, &change.joined, |id: &AlertId| *id);
         merged.alerts = last_of_each(before.alerts, &change.alerts, |alert: &Member| alert.id);
     } else {
-        merged.kinds = last_of_each(Vec::new(), &change.kinds, |kind: &ChangeKind| *kind);
+        merged.kinds = last_of_each(Vec::new(), &merged.kinds, |kind: &ChangeKind| *kind);
     }
     keep_newest(&mut merged.joined);
     keep_newest(&mut merged.alerts);

@@ -15,6 +15,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
     CorrelateSettings {
         reopen_window,
         flapping: FlappingSettings::default(),
+        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 200_000,
         maintenance: Vec::new(),
         patterns: vec![Pattern {

@@ -8,6 +8,7 @@
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
 //! reopen_window 30m
+//! dismiss_for 4h
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! ok_memory_max 2
 //! maintenance NAME match=host=web-1 from=12:00:00 to=13:00:00
@@ -18,24 +19,24 @@
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
 //! 12:06:00  settings           # patterns and maintenance that follow replace those before
-//! 12:07:00  maintenance_put REQUEST name=NAME match=host=web-1 from=12:00:00 to=13:00:00 confirm=3
-//! 12:08:00  maintenance_end REQUEST plan=REQUEST     # of the request that put it in force
+//! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
+//! 12:07:00  command  acknowledge  done        # or why it was refused; count=1 message=… request=…
 //! ----
 //! nagios web-1/cpu  critical  firing  #1     # every alert that is kept, by start
 //! ```
 
 use crate::collect;
 use crate::model::{
-    Command, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers, Pattern, Span, Timestamp,
+    CorrelateSettings, FlappingSettings, MaintenanceId, Matchers, Pattern, Span, Timestamp,
 };
 use crate::stage::Kind;
-use crate::wire;
 
 use super::pipeline::{Pipeline, Way};
 use words::{Words, time};
 
+mod asked;
 mod show;
 mod words;
 
@@ -54,8 +55,9 @@ pub struct Scenario {
 enum Step {
     Event(Vec<u8>),
     Tick,
+    /// The nth line, from 1.
+    Command(usize, Words),
     Settings(CorrelateSettings),
-    Command(Command),
 }
 
 /// How a scenario is run; each must tell the same.
@@ -158,8 +160,9 @@ impl Scenario {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
                 Step::Tick => pipeline.tick(*at),
-                Step::Command(command) => {
-                    pipeline.append(*at, Kind::Command, wire::command::encode(command));
+                Step::Command(nth, words) => {
+                    let bytes = asked::bytes(&pipeline, *nth, words).map_err(failed)?;
+                    pipeline.append(*at, Kind::Command, bytes);
                 }
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
@@ -209,6 +212,7 @@ impl Reader {
             correlate: CorrelateSettings {
                 reopen_window: Span::from_secs(1_800),
                 flapping: FlappingSettings::default(),
+                dismiss_for: CorrelateSettings::DISMISS_FOR,
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
                 maintenance: Vec::new(),
@@ -257,6 +261,9 @@ impl Reader {
         self.later = false;
         let step = match &words.plain[1..] {
             [word] if word == "tick" => Step::Tick,
+            [word, ..] if asked::is_action(word) => {
+                Step::Command(self.scenario.steps.len() + 1, words)
+            }
             [word] if word == "settings" => {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
@@ -265,14 +272,14 @@ impl Reader {
                     ..self.scenario.correlate.clone()
                 })
             }
-            [action, request] if action.starts_with("maintenance_") => {
-                Step::Command(words::command(action, request, &words.named)?)
-            }
             [source, place, status] => {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
             _ => {
-                return Err("after the time: `source host/check status`, `tick`, `settings`".into());
+                return Err(
+                    "after the time: `source host/check status`, `tick`, `settings` or a command"
+                        .into(),
+                );
             }
         };
         self.scenario.steps.push((at, step));
@@ -295,6 +302,7 @@ impl Reader {
                 self.correlate()?.maintenance.push(plan);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
+            ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
             ("ok_memory_max", [max]) => {
                 self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::common::by_way_of;
 use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
+use crate::model::command::{Audience, Comment, Snoozed};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, Change, ChangeKind, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp,
+    Why,
 };
 
 /// About how long a change is, in bytes.
@@ -41,8 +43,11 @@ struct WireChange<'a> {
     sources: Cow<'a, [Box<str>]>,
     tags: Cow<'a, Tags>,
     acknowledged: Option<Cow<'a, Acknowledged>>,
-    assignee: Option<Box<str>>,
-    snoozed_until: Option<i64>,
+    assignee: Option<Cow<'a, Box<str>>>,
+    snoozed_until: Option<Timestamp>,
+    /// Who snoozed it, and what ends that before its time; left out where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snoozed: Option<Cow<'a, Snoozed>>,
     flapping: bool,
     maintenance: bool,
     held: bool,
@@ -53,6 +58,15 @@ struct WireChange<'a> {
     alerts: Cow<'a, [Member]>,
     reason: Option<Resolution>,
     actor: Option<Cow<'a, Box<str>>>,
+    /// Left out where the change is no remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<WireComment<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireComment<'a> {
+    text: Cow<'a, Box<str>>,
+    public: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,8 +150,9 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             sources: Cow::Borrowed(&change.sources),
             tags: Cow::Borrowed(&change.tags),
             acknowledged: change.acknowledged.as_ref().map(Cow::Borrowed),
-            assignee: None,
-            snoozed_until: None,
+            assignee: change.assignee.as_ref().map(Cow::Borrowed),
+            snoozed_until: change.snoozed.as_ref().map(|snoozed| snoozed.until),
+            snoozed: change.snoozed.as_ref().map(Cow::Borrowed),
             flapping: change.flapping,
             maintenance: change.maintenance,
             held: false,
@@ -148,6 +163,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             alerts: Cow::Borrowed(&change.alerts),
             reason: change.resolved.map(|(_, reason)| reason),
             actor: change.actor.as_ref().map(Cow::Borrowed),
+            comment: change.comment.as_ref().map(Into::into),
         }
     }
 }
@@ -180,11 +196,25 @@ impl From<WireChange<'_>> for Change {
             continued_by: wire.continued_by,
             joined: wire.joined.into_owned(),
             alerts: wire.alerts.into_owned(),
-            assignee: None,
-            snoozed: None,
+            assignee: wire.assignee.map(Cow::into_owned),
+            snoozed: wire.snoozed.map(Cow::into_owned),
             actor: wire.actor.map(Cow::into_owned),
-            comment: None,
+            comment: wire.comment.map(Into::into),
         }
+    }
+}
+
+impl<'a> From<&'a Comment> for WireComment<'a> {
+    fn from(comment: &'a Comment) -> Self {
+        let public = comment.audience == Audience::Public;
+        Self { text: Cow::Borrowed(&comment.text), public }
+    }
+}
+
+impl From<WireComment<'_>> for Comment {
+    fn from(wire: WireComment<'_>) -> Self {
+        let audience = if wire.public { Audience::Public } else { Audience::Internal };
+        Self { text: wire.text.into_owned(), audience }
     }
 }
 

@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::common::{unknown, unread};
@@ -166,16 +167,14 @@ const WORSE: &str = "worse";
 const REOPENED: &str = "reopened";
 
 /// The words for what ends a snooze.
-pub(super) fn snooze_words(ends_on: SnoozeEnds) -> impl Iterator<Item = &'static str> {
+fn snooze_words(ends_on: SnoozeEnds) -> impl Iterator<Item = &'static str> {
     let SnoozeEnds { new_alert, worse, reopened } = ends_on;
     let words = [(NEW_ALERT, new_alert), (WORSE, worse), (REOPENED, reopened)];
     words.into_iter().filter_map(|(word, given)| given.then_some(word))
 }
 
 /// What ends a snooze, from its words.
-pub(super) fn snooze_ends<'a>(
-    words: impl IntoIterator<Item = &'a str>,
-) -> Result<SnoozeEnds, WireError> {
+fn snooze_ends<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<SnoozeEnds, WireError> {
     let mut ends_on = SnoozeEnds::default();
     for word in words {
         match word {
@@ -188,6 +187,19 @@ pub(super) fn snooze_ends<'a>(
         }
     }
     Ok(ends_on)
+}
+
+impl Serialize for SnoozeEnds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(snooze_words(*self))
+    }
+}
+
+impl<'de> Deserialize<'de> for SnoozeEnds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words: Vec<Cow<'de, str>> = Deserialize::deserialize(deserializer)?;
+        snooze_ends(words.iter().map(AsRef::as_ref)).map_err(D::Error::custom)
+    }
 }
 
 /// The fields of a JSON object; each is taken once, and what is left at the end is not known.
@@ -411,6 +423,8 @@ struct WireResult<'a> {
     partition: u32,
     at: Timestamp,
     action: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    confirm: Option<u64>,
     outcome: Cow<'a, str>,
     count: u64,
     reason: Option<Cow<'a, str>>,
@@ -433,6 +447,7 @@ pub fn encode_result(result: &CommandResult) -> Vec<u8> {
         partition: result.partition,
         at: result.at,
         action: Cow::Borrowed(&result.action),
+        confirm: result.confirm,
         outcome: Cow::Borrowed(outcome),
         count: result.count,
         reason,
@@ -467,6 +482,7 @@ pub fn decode_result(bytes: &[u8]) -> Result<CommandResult, WireError> {
         partition: wire.partition,
         at: wire.at,
         action: wire.action.into_owned().into(),
+        confirm: wire.confirm,
         outcome,
         count: wire.count,
         message: wire.message.into_owned().into(),

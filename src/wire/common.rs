@@ -14,7 +14,8 @@ use crate::model::alert::{Refusal, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, ChangeKind, IncidentId, MaintenanceId, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+    AlertId, ChangeKind, IncidentId, MaintenanceId, Pair, Resolution, Span, Status, TagValue, Tags,
+    Timestamp, Why,
 };
 
 /// Why bytes were not read: first of all because their version is not the known one, since a form
@@ -282,16 +283,19 @@ by_way_of!(Acknowledged, WireAcknowledged);
 struct WireAcknowledged<'a> {
     by: Cow<'a, Box<str>>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 impl<'a> From<&'a Acknowledged> for WireAcknowledged<'a> {
     fn from(acknowledged: &'a Acknowledged) -> Self {
-        Self { by: Cow::Borrowed(&acknowledged.by), at: acknowledged.at }
+        let Acknowledged { by, at, until } = acknowledged;
+        Self { by: Cow::Borrowed(by), at: *at, until: *until }
     }
 }
 
 impl From<WireAcknowledged<'_>> for Acknowledged {
     fn from(wire: WireAcknowledged<'_>) -> Self {
-        Self { by: wire.by.into_owned(), at: wire.at }
+        Self { by: wire.by.into_owned(), at: wire.at, until: wire.until }
     }
 }

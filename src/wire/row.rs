@@ -1,9 +1,8 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
-//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `i`
-//! incident, `m` maintenance plan, or, alone, how far a sweep is, `o` remembered ok, `s` settings in
-//! force, `t` the log's time. What follows it is the
-//! row's id.
+//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `c` a
+//! command's result, `i` incident, `m` maintenance plan, or, alone, how far a sweep is, `o` remembered ok, `s` settings in force, `t` the log's time, `u`
+//! how to undo a command. What follows it is the row's id.
 
 use std::borrow::Cow;
 
@@ -11,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, unknown, unread};
 use super::maintenance::{self, StoredPlan, Sweep};
-use super::{WireError, to_vec};
+use super::{WireError, command, request, to_vec};
+use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    Alert, AlertId, Flaps, Incident, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Maintained, Pair, Resolution,
+    Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -56,6 +57,10 @@ pub enum CorrelateRow {
     Plan(Box<StoredPlan>),
     /// How far the alerts were held against changed plans.
     Sweep(Sweep),
+    /// What became of a command.
+    Result(Box<CommandResult>),
+    /// How to undo a command.
+    Undoable(Box<Undoable>),
     /// The settings record in force, as it came.
     Settings(Vec<u8>),
     /// How far the log was read.
@@ -191,6 +196,11 @@ struct WireIncident<'a> {
     continues: Option<IncidentId>,
     continued_by: Option<IncidentId>,
     acknowledged: Option<Cow<'a, Acknowledged>>,
+    /// Rows from before there were commands have neither this nor `snoozed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assignee: Option<Cow<'a, Box<str>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snoozed: Option<Cow<'a, Snoozed>>,
     updated_at: Option<Timestamp>,
     /// Rows from before there was flapping do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,6 +279,8 @@ pub fn encode_incident(incident: &Incident) -> Vec<u8> {
         continues: incident.continues,
         continued_by: incident.continued_by,
         acknowledged: incident.acknowledged.as_ref().map(Cow::Borrowed),
+        assignee: incident.assignee.as_ref().map(Cow::Borrowed),
+        snoozed: incident.snoozed.as_ref().map(Cow::Borrowed),
         updated_at: incident.updated_at,
         remind_at: incident.remind_at,
         updates: Cow::Borrowed(&incident.updates),
@@ -302,9 +314,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
         maintenance::SWEEP_KEY => Ok(CorrelateRow::Sweep(maintenance::decode_sweep(value)?)),
-        [b'm', b'/', ..] => {
-            Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?)))
-        }
+        [b'm', b'/', ..] => Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?))),
         [b'a', b'/', ..] => {
             let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
             Ok(CorrelateRow::Alert(Box::new(wire.into())))
@@ -313,6 +323,8 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             let wire = known(value, |wire: &WireIncident<'_>| wire.v)?;
             Ok(CorrelateRow::Incident(Box::new(wire.into())))
         }
+        [b'c', b'/', ..] => Ok(CorrelateRow::Result(Box::new(command::decode_result(value)?))),
+        [b'u', b'/', ..] => Ok(CorrelateRow::Undoable(Box::new(request::decode_undo(value)?))),
         [b'o', b'/', ..] => {
             let WireOk { identity, at, appended_at, .. } =
                 known(value, |wire: &WireOk<'_>| wire.v)?;
@@ -374,6 +386,8 @@ impl From<WireIncident<'_>> for Incident {
             continues: wire.continues,
             continued_by: wire.continued_by,
             acknowledged: wire.acknowledged.map(Cow::into_owned),
+            assignee: wire.assignee.map(Cow::into_owned),
+            snoozed: wire.snoozed.map(Cow::into_owned),
             updated_at: wire.updated_at,
             remind_at: wire.remind_at,
             updates: wire.updates.into_owned(),

@@ -15,6 +15,9 @@ const VERSION: u8 = 1;
 struct WireSettings {
     v: u8,
     reopen_window: Span,
+    /// Left out where it is the default, as it is in records from before there were commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dismiss_for: Option<Span>,
     /// Left out where it is the default, so that a record is the same bytes as before there was
     /// flapping, and older versions read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +72,8 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
     let wire = WireSettings {
         v: VERSION,
         reopen_window: settings.reopen_window,
+        dismiss_for: Some(settings.dismiss_for)
+            .filter(|span| *span != CorrelateSettings::DISMISS_FOR),
         flapping,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
@@ -109,6 +114,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
     };
     Ok(CorrelateSettings {
         reopen_window: wire.reopen_window,
+        dismiss_for: wire.dismiss_for.unwrap_or(CorrelateSettings::DISMISS_FOR),
         flapping: wire.flapping.map_or_else(FlappingSettings::default, flapping),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
@@ -135,6 +141,7 @@ mod tests {
             FlappingSettings { changes: 0, within: second, quiet_for: second, reminder: second };
         let settings = CorrelateSettings {
             reopen_window: second,
+            dismiss_for: second,
             flapping,
             ok_memory_max: 1,
             patterns: Vec::new(),

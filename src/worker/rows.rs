@@ -30,6 +30,7 @@ impl RowLoader for CorrelateRows {
         let settings = CorrelateSettings {
             reopen_window: Span::ZERO,
             flapping: FlappingSettings::default(),
+            dismiss_for: CorrelateSettings::DISMISS_FOR,
             ok_memory_max: usize::MAX,
             patterns: Vec::new(),
             maintenance: Vec::new(),

@@ -13,7 +13,7 @@ use muster::model::{
 };
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
-use muster::wire::{change, ledger, row, settings, update};
+use muster::wire::{change, command, ledger, maintenance, request, row, settings, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,8 +44,10 @@ fn pipeline(way: Way) -> Pipeline {
     let correlate = CorrelateSettings {
         reopen_window: Span::from_secs(1_800),
         flapping: FlappingSettings::default(),
+        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 100,
         patterns: vec![pattern],
+        maintenance: Vec::new(),
     };
     Pipeline::new(collect, correlate, way)
 }
@@ -591,8 +593,10 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
         flapping: FlappingSettings::default(),
+        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 1,
         patterns: Vec::new(),
+        maintenance: Vec::new(),
     };
     let mut pipeline = Pipeline::new(settings, correlate, Way::SentOn);
     let sent = json!({
@@ -754,6 +758,7 @@ fn logged() -> impl Strategy<Value = (Kind, Vec<u8>)> {
         2 => damaged(touch).prop_map(kind(Kind::Touch)),
         1 => settings.clone().prop_map(kind(Kind::Settings)),
         1 => damaged(settings).prop_map(kind(Kind::Settings)),
+        2 => damaged(Just(fixture("command.v1.json"))).prop_map(kind(Kind::Command)),
         1 => noise().prop_map(kind(Kind::Tick)),
         2 => (prop::sample::select(&Kind::ALL[..]), prop_oneof![noise().boxed(), extreme]),
     ]
@@ -799,6 +804,7 @@ proptest! {
                     Kind::Update => update::decode(bytes).is_ok(),
                     Kind::Touch => update::decode_touch(bytes).is_ok(),
                     Kind::Settings => settings::decode(bytes).is_ok(),
+                    Kind::Command => command::decode(bytes).is_ok(),
                     other => *other == Kind::Tick,
                 };
                 let letters = &pipeline.dead()[before..];
@@ -853,7 +859,7 @@ proptest! {
 /// Writes again what it reads; none for what is refused.
 type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-const FORMATS: [(&str, Rewrite); 9] = [
+const FORMATS: [(&str, Rewrite); 16] = [
     ("update.v1.json", |bytes| said(update::decode(bytes)).map(|read| update::encode(&read))),
     ("touch.v1.json", |bytes| {
         said(update::decode_touch(bytes)).map(|read| update::encode_touch(&read))
@@ -864,9 +870,18 @@ const FORMATS: [(&str, Rewrite); 9] = [
     }),
     ("ledger.v1.json", |bytes| said(ledger::decode(bytes)).map(|read| ledger::encode(&read))),
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
+    ("maintenance.v1.json", |bytes| rewrite_row(b"m/", bytes)),
+    ("sweep.v1.json", |bytes| rewrite_row(b"m", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),
     ("ok.v1.json", |bytes| rewrite_row(b"o/", bytes)),
     ("mark.v1.json", |bytes| rewrite_row(row::MARK_KEY, bytes)),
+    ("incident.v1.commands.json", |bytes| rewrite_row(b"i/", bytes)),
+    ("result.v1.json", |bytes| rewrite_row(b"c/", bytes)),
+    ("undo.v1.json", |bytes| rewrite_row(b"u/", bytes)),
+    ("command.v1.json", |bytes| said(command::decode(bytes)).map(|read| command::encode(&read))),
+    ("change.v1.commands.json", |bytes| {
+        said(change::decode(bytes)).map(|read| change::encode(&read))
+    }),
 ];
 
 fn said<T>(read: Result<T, muster::wire::WireError>) -> Option<T> {
@@ -883,6 +898,10 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Ok(ok) => row::encode_ok(&ok),
         row::CorrelateRow::Mark(mark) => row::encode_mark(mark),
         row::CorrelateRow::Settings(bytes) => bytes,
+        row::CorrelateRow::Result(result) => command::encode_result(&result),
+        row::CorrelateRow::Plan(plan) => maintenance::encode_plan(&plan),
+        row::CorrelateRow::Sweep(sweep) => maintenance::encode_sweep(sweep),
+        row::CorrelateRow::Undoable(undoable) => request::encode_undo(&undoable),
     })
 }
 

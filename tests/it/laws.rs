@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
+use muster::model::maintenance::PlanText;
 use muster::model::update::refresh_every;
 use muster::model::{
     Alert, AlertId, Change, ChangeKind, CorrelateSettings, FlappingSettings, Identity, IncidentId,
-    Matchers, Member, Pattern, Span, Status, Tags, Timestamp,
+    MaintenanceId, Matchers, Member, Pattern, Plan, Span, Status, Tags, Timestamp,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -157,14 +158,15 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
 }
 
 /// How many rule books there are.
-const BOOKS: usize = 4;
+const BOOKS: usize = 5;
 
 /// Rule books: narrow ones with a gap and little room, others with little memory, none; and the
-/// first again where alerts flap easily, soon calm down and are soon told again.
+/// first again where alerts flap easily, soon calm down and are soon told again, and once more where
+/// work is planned.
 fn rules(nth: usize) -> CorrelateSettings {
     let gap = Some(Span::from_secs(300));
     let (reopen_minutes, ok_memory_max, patterns) = match nth {
-        0 | 3 => (
+        0 | 3 | 4 => (
             30,
             1_000,
             vec![
@@ -189,12 +191,57 @@ fn rules(nth: usize) -> CorrelateSettings {
         reminder: minutes(15),
     };
     let flapping = if nth == 3 { easily } else { FlappingSettings::default() };
-    CorrelateSettings { reopen_window, flapping, ok_memory_max, patterns }
+    CorrelateSettings {
+        reopen_window,
+        dismiss_for: Span::from_secs(40 * 60),
+        flapping,
+        ok_memory_max,
+        patterns,
+        maintenance: if nth == 4 { planned() } else { Vec::new() },
+    }
 }
 
-/// The first rule book, and the one where alerts flap easily.
+/// Windows that begin and end within a history: by host, by what may change, and one that comes again.
+fn planned() -> Vec<Plan> {
+    let plan = |name: &str, text: PlanText| {
+        let name = Some(name.to_owned());
+        let text = PlanText { name, time_zone: Some("Asia/Kathmandu".to_owned()), ..text };
+        text.read(MaintenanceId::of(text.name.as_deref().expect("a name")), "config")
+            .expect("a plan")
+    };
+    let matching = |matchers: &str| vec![matchers.to_owned()];
+    let once = |from: &str, to: &str| PlanText {
+        from: Some(format!("2026-01-01T{from}Z")),
+        to: Some(format!("2026-01-01T{to}Z")),
+        ..PlanText::default()
+    };
+    vec![
+        plan(
+            "a",
+            PlanText { matchers: matching("host=~\"host-[01]\""), ..once("00:05:00", "00:25:00") },
+        ),
+        plan("b", PlanText { matchers: matching("rack=r2"), ..once("00:01:00", "00:09:00") }),
+        plan(
+            "c",
+            PlanText { matchers: matching("status!=warning"), ..once("00:20:00", "00:50:00") },
+        ),
+        plan(
+            "d",
+            PlanText {
+                matchers: matching("cluster=c1"),
+                every: Some("day".to_owned()),
+                // 00:10 UTC.
+                at: Some("05:55".to_owned()),
+                lasts: Some("15m".to_owned()),
+                ..PlanText::default()
+            },
+        ),
+    ]
+}
+
+/// The first rule book, the one where alerts flap easily, and the one where work is planned.
 fn book() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), Just(3)]
+    prop_oneof![Just(0), Just(3), Just(4)]
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {

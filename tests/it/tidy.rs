@@ -359,11 +359,12 @@ mod full {
 
     use muster::model::alert::{Refusal, TurnedDown};
     use muster::model::change::Counts;
+    use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
-        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Member, Pair, Resolution, Span,
-        Status, TagValue, Tags, Timestamp, Why,
+        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Maintained, MaintenanceId,
+        Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
     };
 
     pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
@@ -414,6 +415,11 @@ mod full {
             turned_down: turned_down.into(),
             more: 2,
         };
+        let maintained = Maintained {
+            plan: MaintenanceId::of("test"),
+            name: "patching".into(),
+            ended_at: Some(NOW),
+        };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
             source: "nagios".into(),
@@ -422,6 +428,7 @@ mod full {
             status: Status::Critical,
             firing: true,
             flapping: true,
+            maintenance: Some(maintained),
             description: "512 MB free (3%)".into(),
             tags: tags(),
             links: [("graph".into(), "https://graphs.example/1".into())].into(),
@@ -442,21 +449,34 @@ mod full {
             changed_at: NOW,
             resolved: None,
             pair: Some(pair(["cluster", "env"])),
-            counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
+            counts: Counts {
+                firing: 3,
+                total: 5,
+                events: 812,
+                hosts: 3,
+                checks: 2,
+                maintenance: 1,
+            },
             hosts: vec!["web-1".into()],
             checks: vec!["disk /".into()],
             sources: vec!["nagios".into()],
             tags: tags(),
-            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW }),
+            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
+            maintenance: true,
             continues: Some(incident),
             continued_by: Some(incident),
             joined: vec![alert.id],
             alerts: vec![alert],
-            assignee: None,
-            snoozed: None,
-            actor: None,
-            comment: None,
+            assignee: Some("bob".into()),
+            snoozed: Some(Snoozed {
+                by: "ann".into(),
+                until: NOW,
+                ends_on: SnoozeEnds { new_alert: true, worse: true, reopened: true },
+                status: Status::Critical,
+            }),
+            actor: Some("ann".into()),
+            comment: Some(Comment { text: "on it".into(), audience: Audience::Public }),
         }
     }
 
@@ -476,6 +496,10 @@ mod full {
             continued_by: None,
             joined: Vec::new(),
             alerts: Vec::new(),
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
             ..change()
         }
     }
@@ -486,7 +510,8 @@ fn changes_are_as_their_schema_says() {
     use muster::model::Resolution;
     let schema = schema("change");
     let full = full::change();
-    for change in [full.clone(), full::bare(Resolution::AllOk), full::bare(Resolution::Expired)] {
+    let over = Resolution::ALL.map(full::bare);
+    for change in [full.clone()].into_iter().chain(over) {
         let bytes = muster::wire::change::encode(&change);
         let value: Value = serde_json::from_slice(&bytes).expect("changes are JSON");
         hold(&schema, &value).unwrap_or_else(|why| panic!("{why} in {value}"));
@@ -495,7 +520,9 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            assert!(text["required"].as_array().is_some_and(|all| all.contains(&json!(name))));
+            let optional = ["snoozed", "comment"].contains(&name.as_str());
+            let required = text["required"].as_array().expect("a list").contains(&json!(name));
+            assert!(optional != required, "`{name}`: whether it is required");
         }
     }
     let good = muster::wire::change::to_json(&full);

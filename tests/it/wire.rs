@@ -10,17 +10,24 @@ use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
 use muster::model::alert::{Refusal, TurnedDown};
+use muster::model::command::{
+    Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
+    Which,
+};
 use muster::model::event::{Links, Report};
 use muster::model::incident::Acknowledged;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Counts, Event, FlappingSettings, Flaps,
-    Identity, Incident, IncidentId, Matchers, Member, Pair, Pattern, Resolution, Span, Status,
-    TagValue, Tags, Timestamp, Update, Why,
+    Action, Alert, AlertId, Change, ChangeKind, Command, CommandResult, CorrelateSettings, Counts,
+    Event, FlappingSettings, Flaps, Identity, Incident, IncidentId, Maintained, MaintenanceId,
+    Matchers, Member, Pair, Pattern, RequestId, Resolution, Span, Status, TagValue, Tags,
+    Timestamp, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
-use muster::wire::{WireError, change, event, row, settings, update};
+use muster::wire::{
+    WireError, change, command, event, request as wire_request, row, settings, update,
+};
 use proptest::prelude::*;
 
 /// The bytes of a fixture; the line end that editors like is not part of it.
@@ -178,6 +185,7 @@ fn an_alert() -> Alert {
         status: Status::Unknown,
         status_changes: Vec::new(),
         flapping: None,
+        maintenance: None,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -208,7 +216,9 @@ fn an_incident() -> Incident {
         tags: tags(),
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
-        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(5) }),
+        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(5), until: None }),
+        assignee: None,
+        snoozed: None,
         updated_at: Some(later(6)),
         remind_at: None,
         updates: vec![alert_id()],
@@ -224,6 +234,7 @@ fn a_change() -> Change {
         status: Status::Info,
         firing: false,
         flapping: false,
+        maintenance: None,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -264,13 +275,14 @@ fn a_change() -> Change {
         changed_at: later(2),
         resolved: Some((later(3), Resolution::Expired)),
         pair: Some(pair()),
-        counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
+        counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2, maintenance: 0 },
         hosts: vec!["web-1".into(), "web-2".into()],
         checks: vec!["disk /".into()],
         sources: vec!["nagios".into()],
         tags: tags(),
-        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4) }),
+        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4), until: None }),
         flapping: false,
+        maintenance: false,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
         joined: vec![alert_id()],
@@ -284,9 +296,103 @@ fn a_change() -> Change {
 
 /// What came with flapping.
 fn a_flapping_change() -> Change {
-    let mut change = Change { kinds: ChangeKind::ALL.to_vec(), flapping: true, ..a_change() };
+    let kinds = [
+        "opened",
+        "reopened",
+        "grew",
+        "worsened",
+        "eased",
+        "updated",
+        "acknowledged",
+        "continued",
+        "flapping",
+        "calmed",
+        "resolved",
+    ];
+    let kinds = kinds.map(|word| ChangeKind::parse(word).expect("a kind"));
+    let mut change = Change { kinds: kinds.to_vec(), flapping: true, ..a_change() };
     change.alerts[1].flapping = true;
     change
+}
+
+/// What came with commands.
+fn a_commanded_change() -> Change {
+    let kinds = ["unacknowledged", "acknowledged", "assigned", "unsnoozed", "snoozed", "commented"];
+    let kinds = kinds.map(|word| ChangeKind::parse(word).expect("a kind"));
+    Change {
+        kinds: kinds.to_vec(),
+        resolved: Some((later(3), Resolution::ByHand)),
+        acknowledged: Some(Acknowledged { by: "ann".into(), at: START, until: Some(later(9)) }),
+        assignee: Some("bob".into()),
+        snoozed: Some(a_snooze()),
+        actor: Some("ann".into()),
+        comment: Some(Comment { text: odd_text().into(), audience: Audience::Internal }),
+        ..a_change()
+    }
+}
+
+fn a_snooze() -> Snoozed {
+    let ends_on = SnoozeEnds { new_alert: true, worse: false, reopened: true };
+    Snoozed { by: "ann".into(), until: later(8), ends_on, status: Status::Warning }
+}
+
+fn request(text: &str) -> RequestId {
+    RequestId::parse(text).expect("a request id")
+}
+
+/// One command of every kind, in the order of their words.
+fn the_commands() -> Vec<Command> {
+    let (incident, from) = (incident_id('c'), vec![incident_id('a'), incident_id('b')]);
+    let matchers = Matchers::parse(["host=~\"web-.*\"", "env!=\"dev\""]).expect("matchers");
+    let ends_on = a_snooze().ends_on;
+    let actions = [
+        Action::Acknowledge { incident, until: Some(later(9)) },
+        Action::Unacknowledge { incident },
+        Action::Assign { incident, to: Some("bob".into()) },
+        Action::Snooze { incident, until: later(9), ends_on },
+        Action::Unsnooze { incident },
+        Action::Resolve(Which::Matching(matchers)),
+        Action::Resolve(Which::Incidents(from.clone())),
+        Action::Comment { incident, text: "on it".into(), audience: Audience::Public },
+        Action::Merge { into: incident, from },
+        Action::Split { incident, alerts: vec![alert_id()] },
+        Action::SplitAll { incident },
+        Action::Undo { request: request("r-1") },
+        Action::Recorrelate { shard: Some("tenant-a".into()), mode: Mode::Apply },
+        Action::MaintenancePut { plan: "{}".into() },
+        Action::MaintenanceEnd { id: "mnt_1".into() },
+    ];
+    let command = |(nth, action)| Command {
+        request: request(&format!("r-{nth}")),
+        actor: "ann@example.com".into(),
+        confirm: (nth % 2 == 1).then_some(3),
+        action,
+    };
+    actions.into_iter().enumerate().map(command).collect()
+}
+
+fn a_result() -> CommandResult {
+    CommandResult {
+        request: request("r-1"),
+        partition: 3,
+        at: START,
+        action: "resolve".into(),
+        confirm: None,
+        outcome: Outcome::Refused(Refused::Confirm),
+        count: 4_812,
+        message: "4812 open incidents match".into(),
+        incidents: vec![(incident_id('c'), 7)],
+        lines: Vec::new(),
+    }
+}
+
+fn an_undo() -> Undoable {
+    let resolved = ResolvedByHand {
+        incident: incident_id('c'),
+        acknowledged: Some(Acknowledged { by: "ann".into(), at: START, until: None }),
+        snoozed: Some(a_snooze()),
+    };
+    Undoable { request: request("r-1"), at: START, what: Undo::Resolve(vec![resolved]) }
 }
 
 fn an_update() -> Update {
@@ -309,7 +415,9 @@ fn a_settings() -> CorrelateSettings {
     let matchers = |texts: &[&str]| Matchers::parse(texts.iter().copied()).expect("matchers");
     CorrelateSettings {
         reopen_window: Span::from_secs(1_800),
+        maintenance: Vec::new(),
         flapping: FlappingSettings::default(),
+        dismiss_for: CorrelateSettings::DISMISS_FOR,
         ok_memory_max: 200_000,
         patterns: vec![
             Pattern {
@@ -347,6 +455,16 @@ fn rows_of_version_1_are_what_they_were() {
     let key = row::ok_key(&identity);
     let ok = RememberedOk { identity, at: START, appended_at: later(1) };
     holds("ok.v1.json", &ok, row::encode_ok, |bytes| as_ok(&key, bytes));
+    let commanded = Incident {
+        assignee: Some("bob".into()),
+        snoozed: Some(a_snooze()),
+        resolved: Some((later(4), Resolution::ByHand)),
+        ..an_incident()
+    };
+    holds("incident.v1.commands.json", &commanded, row::encode_incident, |bytes| {
+        as_incident(&incident, bytes)
+    });
+    holds("undo.v1.json", &an_undo(), wire_request::encode_undo, wire_request::decode_undo);
     let mark = Mark { now: START, commits: 41, offset: 1_234_567 };
     holds("mark.v1.json", &mark, |mark| row::encode_mark(*mark), as_mark);
 }
@@ -358,6 +476,8 @@ fn keys_of_rows_are_what_they_were() {
         row::incident_key(incident_id('c')),
         row::ok_key(&Identity::new("nagios", Some("wéb"), Some(""), None)),
         row::ok_key(&Identity::new("nagios", None, None, Some("a:1"))),
+        wire_request::result_key(&request("a/1")),
+        wire_request::undo_key(&request("a/1")),
         SETTINGS_KEY.to_vec(),
         MARK_KEY.to_vec(),
     ];
@@ -366,6 +486,8 @@ fn keys_of_rows_are_what_they_were() {
         "i/inc_1kas3zjhv0123456789abc",
         "o/5:check6:nagios4:wéb0:",
         "o/3:key6:nagios3:a:10:",
+        "c/a/1",
+        "u/a/1",
         "s/settings",
         "t/mark",
     ];
@@ -380,6 +502,16 @@ fn records_of_version_1_are_what_they_were() {
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
+    holds("change.v1.commands.json", &a_commanded_change(), change::encode, change::decode);
+    holds("result.v1.json", &a_result(), command::encode_result, command::decode_result);
+    let stored = fixture("commands.v1.jsonl");
+    let mut lines = text(&stored).lines();
+    for known in the_commands() {
+        let line = lines.next().expect("a line for each");
+        assert_eq!(text(&command::encode(&known)), line);
+        assert_eq!(command::decode(line.as_bytes()), Ok(known));
+    }
+    assert_eq!(lines.next(), None);
     holds(
         "event.v1.json",
         &(an_event(), later(456)),
@@ -432,11 +564,16 @@ fn an_unknown_version_is_refused_by_name() {
     }
     refused("alert.v9.json", |bytes| row::decode(&row::alert_key(alert_id()), bytes));
     refused("incident.v9.json", |bytes| row::decode(&row::incident_key(incident_id('c')), bytes));
+    refused("maintenance.v9.json", |bytes| row::decode(b"m/", bytes));
+    refused("sweep.v9.json", |bytes| row::decode(b"m", bytes));
     refused("ok.v9.json", |bytes| row::decode(b"o/5:check6:nagios5:web-10:", bytes));
     refused("mark.v9.json", |bytes| row::decode(MARK_KEY, bytes));
     refused("update.v9.json", update::decode);
     refused("touch.v9.json", update::decode_touch);
     refused("settings.v9.json", settings::decode);
+    refused("command.v9.json", command::decode);
+    refused("result.v9.json", command::decode_result);
+    refused("undo.v9.json", wire_request::decode_undo);
 }
 
 #[test]
@@ -555,11 +692,15 @@ fn any_why() -> impl Strategy<Value = Why> {
 }
 
 fn any_end() -> impl Strategy<Value = Option<(Timestamp, Resolution)>> {
-    maybe((any_time(), any_of(&[Resolution::AllOk, Resolution::Expired])))
+    maybe((any_time(), any_of(&Resolution::ALL)))
 }
 
 fn any_acknowledged() -> impl Strategy<Value = Option<Acknowledged>> {
-    maybe((any_text(), any_time()).prop_map(|(by, at)| Acknowledged { by, at }))
+    maybe((any_text(), any_time(), maybe(any_time())).prop_map(|(by, at, until)| Acknowledged {
+        by,
+        at,
+        until,
+    }))
 }
 
 pub(crate) fn any_event() -> impl Strategy<Value = Event> {
@@ -610,17 +751,29 @@ fn any_flapping() -> impl Strategy<Value = FlappingSettings> {
     )
 }
 
+fn any_maintained() -> impl Strategy<Value = Maintained> {
+    (any_text(), any_text(), maybe(any_time())).prop_map(|(origin, name, ended_at)| Maintained {
+        plan: MaintenanceId::of(&origin),
+        name,
+        ended_at,
+    })
+}
+
+fn any_quiet() -> impl Strategy<Value = (Option<Flaps>, Option<Maintained>)> {
+    (maybe(any_flaps()), maybe(any_maintained()))
+}
+
 pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
     (
         (any_alert_id(), any_identity(), any_incident_id(), any_status(), any::<bool>()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
         (any_time(), any_time(), any_time(), any_time(), any_time()),
-        (any::<u64>(), any_end(), any_why(), some(any_time(), 5), maybe(any_flaps())),
+        (any::<u64>(), any_end(), any_why(), some(any_time(), 5), any_quiet()),
     )
         .prop_map(|((id, identity, incident, status, acknowledged), texts, times, rest)| {
             let (shard, host, check, description, tags, links) = texts;
             let (started_at, changed_at, newest, alive_until, appended_at) = times;
-            let (events, resolved, why, status_changes, flapping) = rest;
+            let (events, resolved, why, status_changes, (flapping, maintenance)) = rest;
             Alert {
                 id,
                 identity,
@@ -631,6 +784,7 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
                 status,
                 status_changes,
                 flapping,
+                maintenance,
                 description,
                 tags,
                 links,
@@ -652,12 +806,17 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
         (any_incident_id(), any::<u64>(), any_text(), any_status()),
         (any_time(), any_time(), any_time(), any_time(), any_end()),
         (some(any_pair(), 3), any_tags(), maybe(any_incident_id()), maybe(any_incident_id())),
-        (any_acknowledged(), maybe(any_time()), maybe(any_time()), some(any_alert_id(), 3)),
+        (
+            (any_acknowledged(), maybe(any_text()), maybe(any_snooze())),
+            maybe(any_time()),
+            maybe(any_time()),
+            some(any_alert_id(), 3),
+        ),
     )
         .prop_map(|((id, revision, shard, severity), times, shared, rest)| {
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
-            let (acknowledged, updated_at, remind_at, updates) = rest;
+            let ((acknowledged, assignee, snoozed), updated_at, remind_at, updates) = rest;
             Incident {
                 id,
                 revision,
@@ -673,6 +832,8 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 continues,
                 continued_by,
                 acknowledged,
+                assignee,
+                snoozed,
                 updated_at,
                 remind_at,
                 updates,
@@ -680,47 +841,81 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
         })
 }
 
+fn any_state() -> impl Strategy<Value = (bool, bool, Option<Maintained>)> {
+    (any::<bool>(), any::<bool>(), maybe(any_maintained()))
+}
+
 fn any_member() -> impl Strategy<Value = Member> {
     (
-        (any_alert_id(), any_status(), any::<(bool, bool)>(), any_time(), any_time(), any_why()),
+        (any_alert_id(), any_status(), any_state(), any_time(), any_time(), any_why()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
     )
-        .prop_map(|((id, status, (firing, flapping), started_at, changed_at, why), texts)| {
-            let (source, host, check, description, tags, links) = texts;
-            Member {
-                id,
-                source,
-                host,
-                check,
-                status,
-                firing,
-                flapping,
-                description,
-                tags,
-                links,
-                started_at,
-                changed_at,
-                why,
-            }
-        })
+        .prop_map(
+            |(
+                (id, status, (firing, flapping, maintenance), started_at, changed_at, why),
+                texts,
+            )| {
+                let (source, host, check, description, tags, links) = texts;
+                Member {
+                    id,
+                    source,
+                    host,
+                    check,
+                    status,
+                    firing,
+                    flapping,
+                    maintenance,
+                    description,
+                    tags,
+                    links,
+                    started_at,
+                    changed_at,
+                    why,
+                }
+            },
+        )
+}
+
+type People = (Option<Box<str>>, Option<Snoozed>, Option<Box<str>>, Option<Comment>);
+
+fn any_people() -> impl Strategy<Value = People> {
+    let audience = any_of(&[Audience::Internal, Audience::Public]);
+    let comment = (any_text(), audience).prop_map(|(text, audience)| Comment { text, audience });
+    (maybe(any_text()), maybe(any_snooze()), maybe(any_text()), maybe(comment))
+}
+
+fn any_snooze() -> impl Strategy<Value = Snoozed> {
+    (any_text(), any_time(), any::<[bool; 3]>(), any_status()).prop_map(
+        |(by, until, [new_alert, worse, reopened], status)| {
+            let ends_on = SnoozeEnds { new_alert, worse, reopened };
+            Snoozed { by, until, ends_on, status }
+        },
+    )
 }
 
 pub(crate) fn any_change() -> impl Strategy<Value = Change> {
-    let counts =
-        any::<(u32, u32, u64, u32, u32)>().prop_map(|(firing, total, events, hosts, checks)| {
-            Counts { firing, total, events, hosts, checks }
-        });
+    let counts = any::<(u32, u32, u64, u32, u32, u32)>().prop_map(
+        |(firing, total, events, hosts, checks, maintenance)| Counts {
+            firing,
+            total,
+            events,
+            hosts,
+            checks,
+            maintenance,
+        },
+    );
     let names = || some(any_text(), 3);
     (
         (any_incident_id(), any::<u64>(), some(any_of(&ChangeKind::ALL), 4), any_text(), counts),
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
         (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
-        (some(any_alert_id(), 2), some(any_member(), 2)),
+        (some(any_alert_id(), 2), some(any_member(), 2), any_people()),
     )
         .prop_map(|((id, revision, kinds, shard, counts), state, shared, chain, of)| {
             let (status, severity, title, at, started_at, changed_at, resolved) = state;
             let (pair, hosts, checks, sources, tags, acknowledged) = shared;
+            let people = of.2;
             Change {
                 id,
                 revision,
@@ -741,14 +936,15 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                 tags,
                 acknowledged,
                 flapping: chain.2,
+                maintenance: chain.2,
                 continues: chain.0,
                 continued_by: chain.1,
                 joined: of.0,
                 alerts: of.1,
-                assignee: None,
-                snoozed: None,
-                actor: None,
-                comment: None,
+                assignee: people.0,
+                snoozed: people.1,
+                actor: people.2,
+                comment: people.3,
             }
         })
 }
@@ -771,10 +967,12 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
             .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts))| {
                 Pattern { name, matchers, by, window, gap, cross_source, max_alerts }
             });
-    (any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, flapping, ok_memory_max, patterns)| CorrelateSettings {
+    (any_span(), any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
+        |(reopen_window, dismiss_for, flapping, ok_memory_max, patterns)| CorrelateSettings {
             reopen_window,
+            maintenance: Vec::new(),
             flapping,
+            dismiss_for,
             ok_memory_max,
             patterns,
         },

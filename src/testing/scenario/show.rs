@@ -5,6 +5,7 @@
 //!
 //! Changes: log time, kinds joined by `+`, leading name, status, `N firing`; then any of `of N`
 //! (alerts that ever joined), `#1` (the incident, numbered as they appear) and the names below.
+//! Commands: log time, `command`, what was asked for, `done` or why it was refused.
 //! Alerts: source, host/check, last status, `firing` or its reason, incident.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use super::super::pipeline::Pipeline;
 use super::words::{Words, show_time};
 use crate::model::change::Member;
+use crate::model::command::{Audience, Comment, Outcome};
 use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
 use crate::wire;
 
@@ -22,7 +24,7 @@ pub(super) struct Line {
 }
 
 /// Incidents by their number, and alerts by host and check.
-struct Names {
+pub(super) struct Names {
     incidents: Vec<IncidentId>,
     alerts: BTreeMap<AlertId, String>,
 }
@@ -32,7 +34,35 @@ pub(super) fn changes(told: &Pipeline, counts: bool) -> Vec<Line> {
     let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
     let decoded: Vec<Change> = decoded.filter_map(Result::ok).collect();
     let names = names(&decoded);
-    decoded.iter().map(|change| line(change, &names, counts)).collect()
+    let mut lines = Vec::new();
+    let mut results = told.results().iter().peekable();
+    for (nth, change) in decoded.iter().enumerate() {
+        while let Some((_, result)) = results.next_if(|(before, _)| *before <= nth) {
+            lines.extend(result_line(result, &names));
+        }
+        lines.push(line(change, &names, counts));
+    }
+    lines.extend(results.filter_map(|(_, result)| result_line(result, &names)));
+    lines
+}
+
+fn result_line(bytes: &[u8], names: &Names) -> Option<Line> {
+    let result = wire::command::decode_result(bytes).ok()?;
+    let outcome = match result.outcome {
+        Outcome::Done => "done",
+        Outcome::Refused(reason) => reason.as_str(),
+    };
+    let (at, action) = (show_time(result.at), result.action.to_string());
+    let fixed = vec![at, "command".to_owned(), action, outcome.to_owned()];
+    let incidents = result.incidents.iter().map(|(id, _)| names.incident(*id));
+    let named = BTreeMap::from([
+        ("count", result.count.to_string()),
+        ("message", result.message.to_string()),
+        ("request", result.request.to_string()),
+        ("incidents", incidents.collect::<Vec<_>>().join(",")),
+        ("lines", result.lines.join("; ")),
+    ]);
+    Some(Line { fixed, named })
 }
 
 /// Every alert that is kept, by start.
@@ -105,7 +135,7 @@ fn normal(text: &str) -> String {
     columns.join("  ")
 }
 
-fn names(changes: &[Change]) -> Names {
+pub(super) fn names(changes: &[Change]) -> Names {
     let mut names = Names { incidents: Vec::new(), alerts: BTreeMap::new() };
     for change in changes {
         if !names.incidents.contains(&change.id) {
@@ -119,6 +149,21 @@ fn names(changes: &[Change]) -> Names {
 }
 
 impl Names {
+    /// The id that `#1` or an id stands for.
+    pub(super) fn id(&self, word: &str) -> Result<String, String> {
+        let Some(number) = word.strip_prefix('#') else { return Ok(word.to_owned()) };
+        let nth = number.parse::<usize>().ok().and_then(|nth| nth.checked_sub(1));
+        let id = nth.and_then(|nth| self.incidents.get(nth));
+        id.map(ToString::to_string).ok_or_else(|| format!("nothing was told of {word} so far"))
+    }
+
+    /// The id of the newest alert of a place.
+    pub(super) fn alert(&self, place: &str) -> Result<String, String> {
+        let id = self.alerts.iter().rev().find(|(_, known)| *known == place);
+        id.map(|(id, _)| id.to_string())
+            .ok_or_else(|| format!("nothing was told of {place} so far"))
+    }
+
     fn incident(&self, id: IncidentId) -> String {
         let number = self.incidents.iter().position(|known| *known == id);
         number.map_or_else(|| "#?".to_owned(), |at| format!("#{}", at + 1))
@@ -153,10 +198,15 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("shard", change.shard.to_string()),
         ("tags", show_tags(&change.tags)),
         ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("acknowledged_until", time(change.acknowledged.as_ref().and_then(|by| by.until))),
+        ("assignee", change.assignee.as_deref().unwrap_or("none").to_owned()),
+        ("snoozed", time(change.snoozed.as_ref().map(|snoozed| snoozed.until))),
+        ("snoozed_by", change.snoozed.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
+        ("comment", change.comment.as_ref().map_or("none".into(), show_comment)),
         ("flapping", yes_or_no(change.flapping)),
         ("maintenance", yes_or_no(change.maintenance)),
         ("marked", change.counts.maintenance.to_string()),
-        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
@@ -191,7 +241,10 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("tags", show_tags(&alert.tags)),
         ("acknowledged", yes_or_no(alert.acknowledged)),
         ("flapping", yes_or_no(alert.is_flapping())),
-        ("maintenance", alert.maintenance.as_ref().map_or("no".into(), |mark| mark.name.to_string())),
+        (
+            "maintenance",
+            alert.maintenance.as_ref().map_or("no".into(), |mark| mark.name.to_string()),
+        ),
         ("quiet", time(alert.maintenance.as_ref().and_then(|mark| mark.ended_at))),
         ("said", alert.said().to_string()),
     ]);
@@ -230,6 +283,13 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
         ("refused", refused),
         ("more", why.more.to_string()),
     ]
+}
+
+fn show_comment(comment: &Comment) -> String {
+    match comment.audience {
+        Audience::Public => format!("public: {}", comment.text),
+        Audience::Internal => comment.text.to_string(),
+    }
 }
 
 fn time(time: Option<Timestamp>) -> String {

@@ -5,10 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::command::{Action, Command, RequestId};
+use crate::model::Timestamp;
 use crate::model::maintenance::PlanText;
-use crate::model::{MaintenanceId, Timestamp};
-use crate::wire;
 
 /// The day on which every scenario plays: 2026-01-01, in milliseconds.
 const DAY: i64 = 1_767_225_600_000;
@@ -156,37 +154,9 @@ pub(super) fn plan(name: &str, words: &Words) -> Result<PlanText, String> {
             "at" => plan.at = text,
             "for" => plan.lasts = text,
             "zone" => plan.time_zone = text,
-            "confirm" | "plan" => {}
+            "confirm" | "plan" | "by" | "request" => {}
             _ => return Err(format!("a plan has no `{key}`")),
         }
     }
     Ok(plan)
-}
-
-/// What somebody asks for about maintenance; `plan` names the request that put a plan in force.
-pub(super) fn command(
-    action: &str,
-    request: &str,
-    named: &[(String, String)],
-) -> Result<Command, String> {
-    let words = Words { plain: Vec::new(), named: named.to_vec() };
-    let find = |name: &str| named.iter().find(|(key, _)| key == name).map(|(_, value)| value);
-    let confirm = find("confirm").map(|text| text.parse().map_err(|_| "not a number"));
-    let plan_of = |request: &String| MaintenanceId::of(&format!("request {request}"));
-    let id = find("plan").map(plan_of);
-    let action = match (action, id) {
-        ("maintenance_put", id) => {
-            let plan = plan("", &words)?;
-            let plan = wire::maintenance::text_to_json(&plan, id).to_string().into();
-            Action::MaintenancePut { plan }
-        }
-        ("maintenance_end", Some(id)) => Action::MaintenanceEnd { id: id.to_string().into() },
-        _ => return Err("`maintenance_put REQUEST …` or `maintenance_end REQUEST plan=…`".into()),
-    };
-    Ok(Command {
-        request: RequestId::parse(request).map_err(|error| error.to_string())?,
-        actor: "anna".into(),
-        confirm: confirm.transpose()?,
-        action,
-    })
 }
