@@ -879,7 +879,24 @@ impl Reader {
         prop_assert!(change.severity >= known.1.max(change.status), "{:?}", change);
         prop_assert_eq!(before.is_none(), change.kinds == [ChangeKind::Opened], "{:?}", change);
         prop_assert_eq!(change.is_open(), change.counts.firing > 0, "{:?}", change);
-        prop_assert_eq!(change.is_open(), change.status > Status::Ok, "{:?}", change);
+        // Open and ok is only what is all in maintenance.
+        prop_assert_eq!(
+            change.is_open(),
+            change.status > Status::Ok || change.maintenance,
+            "{:?}",
+            change
+        );
+        prop_assert!(!change.maintenance || change.status == Status::Ok, "{:?}", change);
+        let planned = before.is_some_and(|last| last.maintenance);
+        let begins = before.is_some() && change.maintenance && !planned;
+        prop_assert_eq!(
+            change.kinds.contains(&ChangeKind::MaintenanceBegan),
+            begins,
+            "{:?}",
+            change
+        );
+        let left = planned && change.is_open() && !change.maintenance;
+        prop_assert_eq!(change.kinds.contains(&ChangeKind::MaintenanceLeft), left, "{:?}", change);
         let was_open = before.is_some_and(Change::is_open);
         let is = |kind| change.kinds.contains(&kind);
         prop_assert_eq!(is(ChangeKind::Resolved), was_open && !change.is_open(), "{:?}", change);
@@ -925,12 +942,13 @@ impl Reader {
     fn knows(&self, run: &Run) -> TestCaseResult {
         for alert in run.pipeline.correlate().alerts() {
             let told = self.members.get(&alert.id).expect("every alert was told as it joined");
-            let flapped = told.flapping;
+            let (flapped, planned) = (told.flapping, told.maintenance.clone());
             let told = (told.status, told.firing, &told.host, &told.check, &told.tags);
             let is = (alert.status, alert.is_firing(), &alert.host, &alert.check, &alert.tags);
             if alert.is_firing() {
                 prop_assert_eq!(told, is);
                 prop_assert_eq!(flapped, alert.is_flapping());
+                prop_assert_eq!(planned, alert.maintenance.clone());
             } else {
                 prop_assert_eq!(told.1, is.1, "{:?}", alert);
             }
