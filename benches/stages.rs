@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room, SourceSettings, decode};
 use muster::correlate::Correlate;
-use muster::model::{Span, Timestamp};
+use muster::model::maintenance::PlanText;
+use muster::model::{CorrelateSettings, MaintenanceId, Plan, Span, Timestamp};
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
 use muster::testing::load::{Load, by_cluster};
@@ -27,7 +28,10 @@ fn main() {
     let base = value(&batches);
     let parsed = decode_all(&batches);
     let (collected, updates) = collect_all(&batches, load);
-    let correlated = correlate_all(&updates);
+    let correlated = correlate_all(&updates, "correlate", Vec::new());
+    let ten = correlate_all(&updates, "correlate, 10 maintenance plans", plans(10));
+    let thousand = correlate_all(&updates, "correlate, 1000 maintenance plans", plans(1_000));
+    println!("1000 plans/10 plans {:.2} (at most 3)", ten / thousand);
     println!(
         "decode/baseline {:.2}  collect/baseline {:.2}  correlate/baseline {:.2}",
         parsed / base,
@@ -115,15 +119,37 @@ fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
     (measure.print(), updates)
 }
 
-fn correlate_all(updates: &[Vec<u8>]) -> f64 {
-    let mut measure = Measure::new("correlate");
-    let settings = by_cluster(Span::from_secs(300), Span::from_secs(1_800));
+/// Plans in force, each about one host; the window holds the time of every record.
+fn plans(count: usize) -> Vec<Plan> {
+    let plan = |nth: usize| {
+        let text = PlanText {
+            name: Some(format!("plan {nth}")),
+            matchers: vec![format!("host=planned-{nth}"), "env=~\"prod|test\"".to_owned()],
+            every: Some("day".to_owned()),
+            at: Some("00:00".to_owned()),
+            lasts: Some("23h".to_owned()),
+            time_zone: Some("Europe/Berlin".to_owned()),
+            ..PlanText::default()
+        };
+        text.read(MaintenanceId::of(&format!("plan {nth}")), "config").expect("a plan")
+    };
+    (0..count).map(plan).collect()
+}
+
+fn correlate_all(updates: &[Vec<u8>], name: &'static str, maintenance: Vec<Plan>) -> f64 {
+    let mut measure = Measure::new(name);
+    let settings = CorrelateSettings {
+        maintenance,
+        ..by_cluster(Span::from_secs(300), Span::from_secs(1_800))
+    };
     let mut stage = Correlate::new(&settings);
     let slot = Slot::default();
     let opening = stage.opening(slot).expect("settings to go by");
     let time = Timestamp::from_millis(1_763_913_600_000);
     let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
     stage.apply(slot, &record(Kind::Settings, Some(&opening.value)), &mut Output::default());
+    // The row of the settings is written once, not by any alert.
+    stage.seal(&mut Output::default());
     for batch in updates.chunks(BATCH as usize) {
         measure.batch(batch.len() as u64, || {
             let mut out = Output::default();

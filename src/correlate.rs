@@ -2,11 +2,11 @@
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
-//! told, `chronic` whether it fires steadily, `join` which incident an alert belongs to, `lifecycle`
-//! opens, ends and forgets, `report` tells what became of an incident; `state` holds it all and knows
-//! which rows changed. What people ask for comes by `commands`: `people`, `by_hand`, `reshape` and
-//! `recorrelate` do it, `requests` remembers it. It cannot fail: what it cannot read is set aside as
-//! a dead letter.
+//! told, `chronic` whether it fires steadily, `maintenance` whether it counts, `join` which incident
+//! an alert belongs to, `lifecycle` opens, ends and forgets, `report` tells what became of an
+//! incident; `state` holds it all and knows which rows changed. What people ask for comes by
+//! `commands`: `people`, `by_hand`, `reshape` and `recorrelate` do it, `requests` remembers it. It
+//! cannot fail: what it cannot read is set aside as a dead letter.
 
 use std::sync::Arc;
 
@@ -26,8 +26,10 @@ mod by_hand;
 mod chronic;
 mod commands;
 mod flapping;
+mod held;
 mod join;
 mod lifecycle;
+mod maintenance;
 mod pairs;
 mod people;
 mod recorrelate;
@@ -104,15 +106,18 @@ impl Correlate {
             }),
             Kind::Touch => wire::update::decode_touch(bytes)
                 .map(|touch| alerts::touch(&mut self.state, now, &touch)),
-            Kind::Settings => {
-                wire::settings::decode(bytes).map(|settings| self.state.go_by(settings, bytes))
-            }
+            Kind::Settings => wire::settings::decode(bytes).map(|settings| {
+                self.state.go_by(settings, bytes);
+                maintenance::configured(&mut self.state, now);
+            }),
             Kind::Command => wire::command::decode(bytes).map(|command| {
                 self.asked = Some(commands::take(&mut self.state, &mut touched, now, command));
             }),
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
+        let by = self.asked.as_ref().and_then(commands::plans_changed_by);
+        maintenance::sweep(&mut self.state, &mut touched, now, by);
         if let Err(error) = read {
             let message =
                 format!("{error}; correlate reads updates, touches, ticks, settings and commands");
@@ -128,6 +133,7 @@ impl Correlate {
         lifecycle::forget(&mut self.state, now);
         while let Some(timer) = self.state.due(now) {
             match timer {
+                Timer::Plan(plan) => maintenance::boundary(&mut self.state, now, plan),
                 Timer::Expire(alert) => lifecycle::expire(&mut self.state, touched, alert),
                 Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),

@@ -347,6 +347,8 @@ pub struct Open {
     pub flapping: u64,
     /// Those of them that are chronic.
     pub chronic: u64,
+    /// Those of them that are in maintenance, or quiet after it.
+    pub maintenance: u64,
     /// Incidents that are open.
     pub incidents: u64,
 }

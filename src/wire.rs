@@ -8,6 +8,7 @@ pub mod command;
 mod common;
 pub mod event;
 pub mod ledger;
+pub mod maintenance;
 pub mod rate;
 pub mod request;
 pub mod row;

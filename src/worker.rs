@@ -338,12 +338,14 @@ impl<S: Stage> Running<S> {
         }
     }
 
-    fn show_open(&self, slot: Slot, Open { alerts, flapping, chronic, incidents }: Open) {
+    fn show_open(&self, slot: Slot, open: Open) {
+        let Open { alerts, flapping, chronic, maintenance, incidents } = open;
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
         metrics.alerts_flapping.with_label_values(&[&partition]).set(gauge(flapping));
         metrics.alerts_chronic.with_label_values(&[&partition]).set(gauge(chronic));
+        metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
     }
 

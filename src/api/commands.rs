@@ -486,12 +486,14 @@ impl<'a> Sum<'a> {
         match self.outcome {
             Outcome::Done => StatusCode::OK,
             Outcome::Refused(reason) => match reason {
-                Refused::UnknownIncident | Refused::UnknownAlert | Refused::UnknownRequest => {
-                    StatusCode::NOT_FOUND
-                }
-                Refused::InThePast | Refused::Itself | Refused::OtherShard => {
-                    StatusCode::BAD_REQUEST
-                }
+                Refused::UnknownIncident
+                | Refused::UnknownAlert
+                | Refused::UnknownRequest
+                | Refused::UnknownPlan => StatusCode::NOT_FOUND,
+                Refused::InThePast
+                | Refused::Itself
+                | Refused::OtherShard
+                | Refused::InvalidPlan => StatusCode::BAD_REQUEST,
                 Refused::NotSupported => StatusCode::NOT_IMPLEMENTED,
                 Refused::Resolved
                 | Refused::NotAcknowledged
@@ -499,6 +501,7 @@ impl<'a> Sum<'a> {
                 | Refused::Confirm
                 | Refused::TooMany
                 | Refused::Gone
+                | Refused::InConfig
                 | Refused::NothingLeft
                 | Refused::NotUndoable => StatusCode::CONFLICT,
             },

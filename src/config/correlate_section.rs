@@ -1,10 +1,14 @@
-//! `correlate`: patterns, windows and when an alert flaps.
+//! `correlate`: patterns, windows, when an alert flaps, and planned work.
 //!
 //! Patterns stand in the order they are asked in; those that are switched off are checked like the
 //! others, so that switching one on needs no second look.
 
 use super::read::Node;
-use crate::model::{Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Pattern, Span};
+use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
+use crate::model::{
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Pattern, Plan,
+    Span,
+};
 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
@@ -37,6 +41,7 @@ pub(super) struct Correlate {
     pub(super) chronic: ChronicSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
+    pub(super) maintenance: Vec<Plan>,
 }
 
 /// A pattern, switched on or off.
@@ -56,6 +61,7 @@ impl Correlate {
             chronic: self.chronic,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
+            maintenance: self.maintenance.clone(),
         }
     }
 
@@ -89,9 +95,18 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
             patterns
         }
     };
+    let maintenance = maintenance(&mut node);
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns }
+    Correlate {
+        reopen_window,
+        dismiss_for,
+        flapping,
+        chronic,
+        ok_memory_max,
+        patterns,
+        maintenance,
+    }
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {
@@ -125,6 +140,45 @@ fn chronic(mut table: Node<'_>) -> ChronicSettings {
         of: number(of),
         identities_max: usize::try_from(most).unwrap_or(usize::MAX),
     }
+}
+
+/// Planned work that stands in the config; its id comes from its name, so that an edit is one.
+fn maintenance(node: &mut Node<'_>) -> Vec<Plan> {
+    let mut plans: Vec<Plan> = Vec::new();
+    let tables = node.tables("maintenance").unwrap_or_default();
+    if tables.len() > CONFIGURED_MAX {
+        let rule = format!("has more than {CONFIGURED_MAX} plans");
+        node.broken("maintenance", Some(&tables.len().to_string()), rule);
+    }
+    for mut table in tables {
+        let text = PlanText {
+            name: table.text("name"),
+            matchers: table.texts("match"),
+            comment: table.text("comment"),
+            from: table.text("from"),
+            to: table.text("to"),
+            until: table.text("until"),
+            every: table.text("every"),
+            on: table.texts("on"),
+            at: table.text("at"),
+            lasts: table.text("for"),
+            time_zone: table.text("time_zone"),
+        };
+        let id = MaintenanceId::of(&format!("config {}", text.name.as_deref().unwrap_or_default()));
+        match text.read(id, "config") {
+            Ok(plan) if plans.iter().any(|other| other.id == id) => {
+                table.broken("name", Some(&plan.name), "is the name of two maintenance plans");
+            }
+            Ok(plan) => plans.push(plan),
+            Err(problems) => {
+                for problem in problems {
+                    table.broken(problem.key, problem.value.as_deref(), problem.rule);
+                }
+            }
+        }
+        table.finish();
+    }
+    plans
 }
 
 /// What goes where no pattern is configured: alerts that share this tag within an hour.

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
-use super::{join, lifecycle};
+use super::{join, lifecycle, maintenance};
 use crate::model::event::{Links, Report};
 use crate::model::update::Touch;
 use crate::model::{
@@ -154,6 +154,7 @@ fn begin(
         .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
         .expect("there are only finitely many alerts");
     let chronic = state.counts_episode(&identity, started_at);
+    let maintenance = maintenance::fires(state, now, &event, status);
     let alert = Alert {
         id,
         identity,
@@ -165,6 +166,7 @@ fn begin(
         status,
         status_changes: Vec::new(),
         flapping: None,
+        maintenance,
         description: event.description,
         tags: event.tags,
         links: event.links,
@@ -251,10 +253,16 @@ fn follow(
     let alert = state.alert(id).expect("the caller looked it up");
     let event = &update.event;
     let tags_differ = differs(alert, event);
+    let changed = tags_differ || alert.said() != status;
+    let mark = if changed {
+        maintenance::heard(state, now, alert, event, (word.status, status))
+    } else {
+        alert.maintenance.clone()
+    };
     let differs = tags_differ
         || alert.status != word.status
-        || alert.is_flapping() != word.flapping.is_some();
-    let changed = tags_differ || alert.said() != status;
+        || alert.is_flapping() != word.flapping.is_some()
+        || alert.maintenance != mark;
     // Description and links alone are volatile: a refresh brings them along in silence.
     if differs {
         touched.alert(state, alert.incident, id, event.timestamp).updated = true;
@@ -263,6 +271,7 @@ fn follow(
         if changed {
             alert.changed_at = update.event.timestamp;
         }
+        alert.maintenance = mark;
         hear(alert, now, word, update);
     });
 }
@@ -277,8 +286,10 @@ fn reopen(
 ) {
     let at = update.event.timestamp;
     state.counts_episode(&update.event.identity(), at);
+    let mark = maintenance::fires(state, now, &update.event, word.status);
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;
+        alert.maintenance = mark;
         hear(alert, now, word, update);
     });
 }

@@ -3,9 +3,10 @@
 //! Whatever is refused changes nothing. What a command does to incidents is told like anything
 //! else, by `report`; here is only whether it may be done, and the answer.
 
-use super::state::{Held, State};
+use super::held::Held;
+use super::state::State;
 use super::touched::Touched;
-use super::{by_hand, people, recorrelate, reshape};
+use super::{by_hand, maintenance, people, recorrelate, reshape};
 use crate::collect::route_hash;
 use crate::model::command::{
     Action, Command, CommandResult, Comment, NAMED_MAX, Outcome, Refused, Undo,
@@ -106,9 +107,17 @@ fn apply(state: &mut State, touched: &mut Touched, now: Timestamp, command: &Com
         Action::Recorrelate { shard, mode } => {
             Ok(recorrelate::recorrelate(state, touched, now, command, (shard.as_deref(), *mode)))
         }
-        Action::MaintenancePut { .. } => not_supported(command),
-        Action::MaintenanceEnd { .. } => not_supported(command),
+        Action::MaintenancePut { plan } => maintenance::put(state, now, command, plan),
+        Action::MaintenanceEnd { id } => maintenance::end(state, now, id),
     }
+}
+
+/// Who changed maintenance plans with this command, if it did.
+pub(super) fn plans_changed_by(asked: &Asked) -> Option<&str> {
+    let Asked::New(command, answer) = asked else { return None };
+    let plans =
+        matches!(command.action, Action::MaintenancePut { .. } | Action::MaintenanceEnd { .. });
+    (plans && answer.outcome == Outcome::Done).then_some(&*command.actor)
 }
 
 fn undo(
@@ -185,9 +194,4 @@ fn to_incidents(result: &CommandResult) -> Outgoing {
         value: wire::command::encode_result(result),
         headers: Vec::new(),
     }
-}
-
-fn not_supported(command: &Command) -> Done {
-    let message = format!("this version does not know how to {}", command.action.as_str());
-    Err(Answer::refused(Refused::NotSupported, message))
 }

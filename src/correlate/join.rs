@@ -7,7 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::state::{Held, State};
+use super::held::Held;
+use super::state::State;
 use super::touched::Touched;
 use super::{lifecycle, pairs, reshape};
 use crate::model::alert::{Refusal, Side, TurnedDown};

@@ -54,7 +54,7 @@ pub(super) fn open(
         opened_at: now,
         changed_at: start,
         resolved: None,
-        severity: alert.status,
+        severity: if alert.maintenance.is_some() { Status::Ok } else { alert.status },
         pairs,
         tags: alert.tags.clone(),
         continues,

@@ -4,7 +4,8 @@
 //! was named. All times are log time. Resolving by hand is `by_hand`'s work.
 
 use super::commands::{Answer, Done, incident};
-use super::state::{Held, State};
+use super::held::Held;
+use super::state::State;
 use super::touched::{Touch, Touched};
 use crate::model::command::{Comment, Refused, SnoozeEnds, Snoozed};
 use crate::model::incident::Acknowledged;

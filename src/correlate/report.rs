@@ -3,8 +3,9 @@
 //! Kinds are the difference between before and after the record. `updated` alone is told at most
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
+use super::held::{Held, Names};
 use super::people;
-use super::state::{Held, Names, State};
+use super::state::State;
 use super::touched::Touch;
 use crate::model::change::{Counts, FURTHER_MAX, Member, NAMES_MAX, count_fitting};
 use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span, Status};
@@ -91,6 +92,7 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         return kinds.into_iter().flatten().collect();
     };
     let status = held.status();
+    let quiet = held.has_quiet();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
@@ -108,6 +110,9 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::Continued, touch.continued),
         (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
         (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
+        (ChangeKind::MaintenanceBegan, held.is_maintained() && !before.maintained),
+        (ChangeKind::MaintenanceEnded, open && before.window && !held.has_window() && quiet),
+        (ChangeKind::MaintenanceLeft, open && before.maintained && !held.is_maintained()),
     ]
     .into_iter()
     .filter_map(|(kind, happened)| happened.then_some(kind))
@@ -166,6 +171,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
             events: u64::try_from(held.events).unwrap_or(u64::MAX),
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
+            maintenance: held.marked,
         },
         hosts,
         checks,
@@ -173,6 +179,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         tags,
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
+        maintenance: held.is_maintained(),
         continues: row.continues,
         continued_by: row.continued_by,
         merged_into: row.gone.as_ref().and_then(|gone| gone.into),
@@ -217,6 +224,7 @@ fn member(alert: &Alert) -> Member {
         firing: alert.is_firing(),
         flapping: alert.is_flapping(),
         chronic: alert.chronic,
+        maintenance: alert.maintenance.clone(),
         description: alert.description.clone(),
         tags: alert.tags.clone(),
         links: alert.links.clone(),
@@ -228,7 +236,7 @@ fn member(alert: &Alert) -> Member {
 
 /// Rule 16: what they share, what varies, how bad: "web: 12 hosts · disk / · critical".
 fn title(held: &Held, status: Status) -> String {
-    let status = status.as_str();
+    let status = if held.is_maintained() { "maintenance" } else { status.as_str() };
     let shared = held.row.pairs.first().filter(|_| held.members.len() > 1);
     let fixed = |tag: &str| shared.is_some_and(|pair| pair.by.iter().any(|(by, _)| **by == *tag));
     let mut varying = Vec::new();

@@ -7,114 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chronic::Rates;
+use super::held::Held;
+use super::maintenance::Plans;
 use super::pairs;
 use super::requests::Requests;
 use crate::model::update::refresh_every;
 use crate::model::{
-    Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, MatcherIndex, Pair,
-    Resolution, Span, Status, Timestamp,
+    Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, MaintenanceId,
+    MatcherIndex, Pair, Resolution, Span, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
+use crate::wire;
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
 use crate::wire::{WireError, settings};
-
-/// Names and how many alerts have each.
-pub(super) type Names = BTreeMap<Box<str>, u32>;
-
-fn count_name(names: &mut Names, name: &str) {
-    if !name.is_empty() {
-        *names.entry(name.into()).or_default() += 1;
-    }
-}
-
-fn uncount_name(names: &mut Names, name: &str) {
-    if let Some(count) = names.get_mut(name) {
-        *count -= 1;
-        if *count == 0 {
-            names.remove(name);
-        }
-    }
-}
-
-/// An incident with what is counted from its alerts.
-#[derive(Debug, PartialEq)]
-pub(super) struct Held {
-    pub(super) row: Incident,
-    /// Alerts that fire, those that end first in front.
-    pub(super) firing: BTreeSet<(Timestamp, AlertId)>,
-    /// Those of them that flap, by the event time at which they do so no more.
-    pub(super) flapping: BTreeSet<(Timestamp, AlertId)>,
-    pub(super) members: BTreeSet<AlertId>,
-    pub(super) hosts: Names,
-    pub(super) checks: Names,
-    pub(super) sources: BTreeSet<Box<str>>,
-    /// Wider than what one alert counts: no sum of theirs may overflow.
-    pub(super) events: u128,
-    statuses: [u32; Status::ALL.len()],
-    /// The append time of the last record of its alerts, or of a command that moved some.
-    appended_at: Timestamp,
-}
-
-impl Held {
-    fn new(row: Incident) -> Self {
-        Self {
-            appended_at: row.reshaped_at.unwrap_or(Timestamp::MIN),
-            row,
-            firing: BTreeSet::new(),
-            flapping: BTreeSet::new(),
-            members: BTreeSet::new(),
-            hosts: Names::new(),
-            checks: Names::new(),
-            sources: BTreeSet::new(),
-            events: 0,
-            statuses: [0; Status::ALL.len()],
-        }
-    }
-
-    /// The worst status that fires; `ok` where none does.
-    pub(super) fn status(&self) -> Status {
-        let worst = Status::ALL.into_iter().rev().find(|at| self.statuses[*at as usize] > 0);
-        worst.unwrap_or_default()
-    }
-
-    /// Whether any of its alerts flaps.
-    pub(super) fn is_flapping(&self) -> bool {
-        !self.flapping.is_empty()
-    }
-
-    fn add(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flaps() {
-            self.flapping.insert((flaps.calm_at, alert.id));
-        }
-        self.members.insert(alert.id);
-        count_name(&mut self.hosts, &alert.host);
-        count_name(&mut self.checks, &alert.check);
-        self.sources.insert(alert.identity.source().into());
-        self.events += u128::from(alert.events);
-        self.appended_at = self.appended_at.max(alert.appended_at);
-        if alert.is_firing() {
-            self.firing.insert((alert.alive_until, alert.id));
-            self.statuses[alert.status as usize] += 1;
-        }
-    }
-
-    fn take_out(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flaps() {
-            self.flapping.remove(&(flaps.calm_at, alert.id));
-        }
-        uncount_name(&mut self.hosts, &alert.host);
-        uncount_name(&mut self.checks, &alert.check);
-        self.events -= u128::from(alert.events);
-        if alert.is_firing() {
-            self.firing.remove(&(alert.alive_until, alert.id));
-            self.statuses[alert.status as usize] -= 1;
-        }
-    }
-}
 
 /// Something that happens at a time though nothing arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// A window of planned work begins or ends, or a plan is over for long.
+    Plan(MaintenanceId),
     /// The alert was silent for too long.
     Expire(AlertId),
     /// The alert flapped, and its status has not changed for long.
@@ -134,6 +45,8 @@ enum Dirty {
     Alert(AlertId),
     Incident(IncidentId),
     Ok(Identity),
+    Plan(MaintenanceId),
+    Sweep,
     Settings,
 }
 
@@ -156,6 +69,7 @@ pub(super) struct State {
     by_pair: ByPair,
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
+    plans: Plans,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// How often identities began to fire lately.
     rates: Rates,
@@ -166,6 +80,7 @@ pub(super) struct State {
     firing: u64,
     flapping: u64,
     chronic: u64,
+    maintained: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -188,6 +103,7 @@ impl Default for State {
             by_pair: Index::default(),
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
+            plans: Plans::default(),
             timers: BTreeSet::new(),
             rates: Rates::default(),
             leaving: BTreeSet::new(),
@@ -195,6 +111,7 @@ impl Default for State {
             firing: 0,
             flapping: 0,
             chronic: 0,
+            maintained: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -429,6 +346,8 @@ impl State {
                 self.oks_by_age.insert((ok.appended_at, ok.identity.clone()));
                 self.oks.insert(ok.identity.clone(), ok);
             }
+            CorrelateRow::Plan(stored) => self.plans.restore(*stored),
+            CorrelateRow::Sweep(sweep) => self.plans.restore_sweep(sweep),
             CorrelateRow::Settings(bytes) => {
                 let settings = settings::decode(&bytes)?;
                 self.patterns = pairs::index(&settings);
@@ -462,7 +381,42 @@ impl State {
             self.index_incident(held);
         }
         self.incidents = incidents;
+        let timers = self.plans.restored(self.mark.now, &self.settings.maintenance);
+        self.timers.extend(timers);
         Ok(())
+    }
+
+    /// Planned work.
+    pub(super) fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    /// Planned work, to change; for `maintenance` alone, which says which rows changed.
+    pub(super) fn plans_mut(&mut self) -> &mut Plans {
+        &mut self.plans
+    }
+
+    /// The row of a plan changed, or is none any more.
+    pub(super) fn plan_changed(&mut self, id: MaintenanceId) {
+        self.dirty.insert(Dirty::Plan(id));
+    }
+
+    /// A sweep is further, or there is none any more.
+    pub(super) fn sweep_changed(&mut self) {
+        self.dirty.insert(Dirty::Sweep);
+    }
+
+    /// Moves a timer from one time to another.
+    pub(super) fn rearm(&mut self, timer: Timer, from: Option<Timestamp>, to: Option<Timestamp>) {
+        if let Some(from) = from {
+            self.timers.remove(&(from, timer));
+        }
+        self.timers.extend(to.map(|to| (to, timer)));
+    }
+
+    /// Alerts by id, from one on.
+    pub(super) fn alerts_from(&self, id: AlertId) -> impl Iterator<Item = &Alert> {
+        self.alerts.range(id..).map(|(_, alert)| alert)
     }
 
     /// What correlate goes by.
@@ -529,19 +483,22 @@ impl State {
         self.oks.get(identity)
     }
 
-    /// How many alerts fire, how many of them flap, and how many incidents are open.
+    /// How many alerts fire, how many of them flap or are in maintenance, and how many incidents are
+    /// open.
     pub(super) fn open(&self) -> Open {
         Open {
             alerts: self.firing,
             flapping: self.flapping,
             chronic: self.chronic,
+            maintenance: self.maintained,
             incidents: self.open,
         }
     }
 
     /// When the next timer is due.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(deadline, _)| *deadline)
+        let timer = self.timers.first().map(|(deadline, _)| *deadline);
+        timer.into_iter().chain(self.plans.sweep_due()).min()
     }
 
     fn row(&self, dirty: Dirty) -> Row {
@@ -554,6 +511,8 @@ impl State {
             Dirty::Ok(identity) => {
                 (row::ok_key(&identity), self.oks.get(&identity).map(row::encode_ok))
             }
+            Dirty::Plan(id) => (wire::maintenance::plan_key(id), self.plans.row(id)),
+            Dirty::Sweep => (wire::maintenance::SWEEP_KEY.to_vec(), self.plans.sweep_row()),
             Dirty::Settings => (row::SETTINGS_KEY.to_vec(), Some(self.settings_bytes.clone())),
         };
         Row { key, value }
@@ -616,6 +575,7 @@ impl State {
             self.flapping += 1;
             self.timers.insert((flaps.calm_due, Timer::Calm(alert.id)));
         }
+        self.maintained += u64::from(alert.is_maintained());
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
             let before = leaves_at(&self.settings, held);
             held.add(alert);
@@ -646,6 +606,7 @@ impl State {
             self.flapping -= 1;
             self.timers.remove(&(flaps.calm_due, Timer::Calm(alert.id)));
         }
+        self.maintained -= u64::from(alert.is_maintained());
     }
 
     fn index_incident(&mut self, held: &Held) {

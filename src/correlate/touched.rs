@@ -19,6 +19,9 @@ pub(super) struct Before {
     pub(super) status: Status,
     pub(super) firing: usize,
     pub(super) flapping: bool,
+    /// All that fired was in maintenance, or quiet after it.
+    pub(super) maintained: bool,
+    pub(super) window: bool,
 }
 
 /// What happened to one incident.
@@ -82,6 +85,8 @@ impl Touched {
                 status: held.status(),
                 firing: held.firing.len(),
                 flapping: held.is_flapping(),
+                maintained: held.is_maintained(),
+                window: held.has_window(),
             });
             Touch { before, at, ..Touch::default() }
         });

@@ -3,6 +3,7 @@
 use super::event::{Identity, Links};
 use super::id::{AlertId, IncidentId};
 use super::incident::Pair;
+use super::maintenance::Maintained;
 use super::matcher::{Labels, Values};
 use super::status::Status;
 use super::tags::Tags;
@@ -242,6 +243,9 @@ pub struct Alert {
     pub status_changes: Vec<Timestamp>,
     /// Whether it flaps.
     pub flapping: Option<Flaps>,
+    /// The planned work it is part of, or was and has not changed since; once it is over, what it was
+    /// part of at its end.
+    pub maintenance: Option<Maintained>,
     /// The newest event's text.
     pub description: Box<str>,
     /// The newest event's tags.
@@ -293,6 +297,13 @@ impl Alert {
     #[must_use]
     pub fn flaps(&self) -> Option<Flaps> {
         self.flapping.filter(|_| self.is_firing())
+    }
+
+    /// Whether it fires, but does not count for its incident's status: planned work is about it, or
+    /// was and it is quiet since.
+    #[must_use]
+    pub fn is_maintained(&self) -> bool {
+        self.is_firing() && self.maintenance.is_some()
     }
 
     /// What its newest event said, also while it flaps.

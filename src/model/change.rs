@@ -5,6 +5,7 @@ use super::command::{Comment, Snoozed};
 use super::event::Links;
 use super::id::{AlertId, IncidentId};
 use super::incident::{Acknowledged, Pair};
+use super::maintenance::Maintained;
 use super::matcher::{Labels, Values};
 use super::status::Status;
 use super::tags::Tags;
@@ -57,13 +58,19 @@ pub enum ChangeKind {
     Undone,
     /// The present patterns were asked anew which alerts it has.
     Recorrelated,
+    /// Every alert of it that fires is in maintenance, and some were not: it is quiet.
+    MaintenanceBegan,
+    /// The windows are over; those of its alerts that were in one are quiet until they change.
+    MaintenanceEnded,
+    /// An alert of it fires outside of maintenance, and none did: it is quiet no more.
+    MaintenanceLeft,
     /// No alert of it fires any more.
     Resolved,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
@@ -83,6 +90,9 @@ impl ChangeKind {
         Self::Split,
         Self::Undone,
         Self::Recorrelated,
+        Self::MaintenanceBegan,
+        Self::MaintenanceEnded,
+        Self::MaintenanceLeft,
         Self::Resolved,
     ];
 
@@ -109,6 +119,9 @@ impl ChangeKind {
             Self::Split => "split",
             Self::Undone => "undone",
             Self::Recorrelated => "recorrelated",
+            Self::MaintenanceBegan => "maintenance_began",
+            Self::MaintenanceEnded => "maintenance_ended",
+            Self::MaintenanceLeft => "maintenance_left",
             Self::Resolved => "resolved",
         }
     }
@@ -133,6 +146,8 @@ pub struct Counts {
     pub hosts: u32,
     /// Different checks.
     pub checks: u32,
+    /// Alerts, of all that ever joined, that are in maintenance or quiet after it, or ended so.
+    pub maintenance: u32,
 }
 
 /// An alert as a change shows it.
@@ -154,6 +169,8 @@ pub struct Member {
     pub flapping: bool,
     /// Whether its identity fired steadily by the time it began.
     pub chronic: bool,
+    /// The planned work it is part of, or was until it ended or is quiet since.
+    pub maintenance: Option<Maintained>,
     /// Its newest text.
     pub description: Box<str>,
     /// Its tags.
@@ -197,8 +214,9 @@ impl Member {
             json_bytes(name) + value.values().map(json_bytes).sum::<usize>() + 8
         });
         let links = self.links.iter().map(|(name, url)| json_bytes(name) + json_bytes(url) + 8);
+        let plan = self.maintenance.as_ref().map(|maintained| &maintained.name);
         let texts = [&self.source, &self.host, &self.check, &self.description];
-        let texts = texts.into_iter().map(|text| json_bytes(text));
+        let texts = texts.into_iter().chain(plan).map(|text| json_bytes(text));
         REST + tags.chain(links).chain(texts).sum::<usize>()
     }
 }
@@ -226,7 +244,7 @@ pub struct Change {
     pub at: Timestamp,
     /// The set of alerts it draws from.
     pub shard: Box<str>,
-    /// The worst status that fires; `ok` once resolved.
+    /// The worst status that fires outside of maintenance; `ok` where none does.
     pub status: Status,
     /// The worst status ever.
     pub severity: Status,
@@ -258,6 +276,8 @@ pub struct Change {
     pub acknowledged: Option<Acknowledged>,
     /// Whether any of its alerts flaps.
     pub flapping: bool,
+    /// Whether it is open and all of its alerts that fire are in maintenance, or quiet after it.
+    pub maintenance: bool,
     /// The incident that was full before this one.
     pub continues: Option<IncidentId>,
     /// The incident that took over when this one was full.

@@ -278,7 +278,7 @@ pub enum Refused {
     InThePast,
     /// It would touch so many things that their count must be confirmed.
     Confirm,
-    /// It would touch more things than one command may.
+    /// It would touch more things than one command may, or there are as many as there may be.
     TooMany,
     /// It cannot be taken back, as things are now.
     NotUndoable,
@@ -290,11 +290,17 @@ pub enum Refused {
     OtherShard,
     /// The incident would have no alert any more.
     NothingLeft,
+    /// The maintenance plan breaks a rule.
+    InvalidPlan,
+    /// No such maintenance plan is known, or none any more.
+    UnknownPlan,
+    /// The maintenance plan stands in the config, which alone can change it.
+    InConfig,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::NotSupported,
         Self::UnknownIncident,
         Self::UnknownAlert,
@@ -310,6 +316,9 @@ impl Refused {
         Self::Itself,
         Self::OtherShard,
         Self::NothingLeft,
+        Self::InvalidPlan,
+        Self::UnknownPlan,
+        Self::InConfig,
     ];
 
     /// The word used in every format.
@@ -331,6 +340,9 @@ impl Refused {
             Self::Itself => "itself",
             Self::OtherShard => "other_shard",
             Self::NothingLeft => "nothing_left",
+            Self::InvalidPlan => "invalid_plan",
+            Self::UnknownPlan => "unknown_plan",
+            Self::InConfig => "in_config",
         }
     }
 

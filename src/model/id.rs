@@ -96,7 +96,8 @@ fn fill(digits: &mut [u8], mut number: u64) {
     }
 }
 
-const KINDS: [(&str, &str); 2] = [("alr_", "alert"), ("inc_", "incident")];
+const KINDS: [(&str, &str); 3] =
+    [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan")];
 
 fn parse(text: &str, prefix: &'static str, wanted: &'static str) -> Result<Raw, IdError> {
     if let Some(raw) = text.strip_prefix(prefix).and_then(Raw::parse) {
@@ -169,6 +170,27 @@ id!(
     "inc_",
     "incident"
 );
+
+id!(
+    /// The id of a maintenance plan.
+    MaintenanceId,
+    "mnt_",
+    "maintenance plan"
+);
+
+impl MaintenanceId {
+    /// From what the plan was first known by: its name in the config, or a request's id. Unlike
+    /// other ids it says nothing of a time.
+    #[must_use]
+    pub fn of(origin: &str) -> Self {
+        let part = |key| {
+            let mut hasher = SipHasher24::new_with_keys(0x6d61_696e_7465, key);
+            hasher.write(origin.as_bytes());
+            hasher.finish()
+        };
+        Self(Raw { start: part(0) & ((1 << 45) - 1), hash: part(1) })
+    }
+}
 
 #[cfg(test)]
 mod tests {

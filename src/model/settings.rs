@@ -3,6 +3,7 @@
 //! It reaches correlate as a record in its log, never from the config directly, so that a replay
 //! goes by the same rules at the same place.
 
+use super::maintenance::Plan;
 use super::matcher::Matchers;
 use super::rate::{Chronic, ChronicSettings};
 use super::time::Span;
@@ -67,6 +68,8 @@ pub struct CorrelateSettings {
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.
     pub patterns: Vec<Pattern>,
+    /// Planned work that the config names.
+    pub maintenance: Vec<Plan>,
 }
 
 impl Default for CorrelateSettings {
@@ -79,6 +82,7 @@ impl Default for CorrelateSettings {
             chronic: ChronicSettings::default(),
             ok_memory_max: 200_000,
             patterns: Vec::new(),
+            maintenance: Vec::new(),
         }
     }
 }

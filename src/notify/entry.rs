@@ -13,7 +13,8 @@ use crate::wire::ledger::{LedgerRow, Said};
 pub const ALERTS_MAX: usize = 50;
 
 /// What is told of an open incident though its status is no worse than was told.
-const ANEW: [ChangeKind; 5] = [
+const ANEW: [ChangeKind; 6] = [
+    ChangeKind::MaintenanceLeft,
     ChangeKind::Reopened,
     ChangeKind::Flapping,
     ChangeKind::Acknowledged,
@@ -139,7 +140,7 @@ impl Entry {
             said: Said {
                 revision: change.revision,
                 status: change.status,
-                total: change.counts.total,
+                total: size(&change),
                 resolved: !change.is_open(),
             },
             growth: if self.row.must { Growth::AndMore } else { Growth::Merely },
@@ -197,7 +198,7 @@ impl Entry {
     }
 
     fn grown(&self, pending: &Change) -> bool {
-        let twice = |said: Said| pending.counts.total >= said.total.saturating_mul(2).max(1);
+        let twice = |said: Said| size(pending) >= said.total.saturating_mul(2).max(1);
         // Whoever takes care of it sees it grow.
         let unattended = pending.acknowledged.is_none();
         self.row.routed && pending.is_open() && unattended && self.row.said.is_some_and(twice)
@@ -252,9 +253,15 @@ fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool)
     routed && change.status > Status::Info && news
 }
 
-/// Whether somebody wants nothing told of it for now.
+/// Whether nothing is told of it for now: somebody wants it so, or it is all in maintenance.
 fn is_quiet(change: &Change) -> bool {
-    change.is_open() && change.snoozed.is_some()
+    change.is_open() && (change.snoozed.is_some() || change.maintenance)
+}
+
+/// How large an incident is for those who are told of its growth: what joined in maintenance, or is
+/// quiet after it, is no growth.
+fn size(change: &Change) -> u32 {
+    change.counts.total.saturating_sub(change.counts.maintenance)
 }
 
 /// Adds a change to what is pending: its state, with the kinds and alerts since the last notice, and

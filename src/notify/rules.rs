@@ -230,6 +230,70 @@ fn flapping_is_told_once_and_again_by_its_reminder() {
     assert_eq!(world.tell(99_999), [(7, vec![Eased, Calmed, Resolved])]);
 }
 
+fn planned(mut change: Change, total: u32, marked: u32) -> Change {
+    change.status = Status::Ok;
+    change.maintenance = true;
+    (change.counts.total, change.counts.maintenance) = (total, marked);
+    change
+}
+
+#[test]
+fn what_is_all_in_maintenance_is_told_once_it_is_no_more() {
+    let mut world = World::one();
+    world.see(0, planned(change(1, 1, &[Opened]), 1, 1));
+    assert_eq!(world.tell(3_600), []);
+    world.see(3_600, planned(change(1, 2, &[ChangeKind::MaintenanceEnded]), 1, 1));
+    assert_eq!(world.tell(7_200), [], "quiet after the window");
+    let left = [Worsened, ChangeKind::MaintenanceLeft];
+    world.see(7_200, with(change(1, 3, &left), Status::Warning, 1));
+    let kinds = vec![Opened, ChangeKind::MaintenanceEnded, Worsened, ChangeKind::MaintenanceLeft];
+    assert_eq!(world.tell(7_200), [(3, kinds)]);
+}
+
+#[test]
+fn what_leaves_maintenance_is_told_though_it_is_no_worse_than_was_told() {
+    let mut world = World::one();
+    world.see(0, change(1, 1, &[Opened]));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(20, planned(change(1, 2, &[Eased, ChangeKind::MaintenanceBegan]), 1, 1));
+    assert_eq!(world.tell(3_600), []);
+    let left = [Worsened, ChangeKind::MaintenanceLeft];
+    world.see(3_600, with(change(1, 3, &left), Status::Warning, 1));
+    assert_eq!(world.tell(3_600).len(), 1);
+    world.see(3_700, planned(change(1, 4, &[Eased, ChangeKind::MaintenanceBegan]), 1, 1));
+    world.see(3_800, change(1, 5, &[Resolved]));
+    assert_eq!(world.tell(3_800).len(), 1, "its end is told to who was told of it");
+}
+
+#[test]
+fn the_end_of_what_was_all_in_maintenance_is_told_to_nobody() {
+    let mut world = World::one();
+    world.see(0, planned(change(1, 1, &[Opened]), 1, 1));
+    world.see(3_600, on(change(1, 2, &[Resolved]), 3_600));
+    assert_eq!(world.tell(9_999), []);
+}
+
+#[test]
+fn a_notice_that_waits_as_maintenance_begins_waits_on() {
+    let mut world = World::one();
+    world.see(0, change(1, 1, &[Opened]));
+    world.see(5, planned(change(1, 2, &[Eased, ChangeKind::MaintenanceBegan]), 1, 1));
+    assert_eq!(world.tell(9_999), []);
+}
+
+#[test]
+fn what_joins_in_maintenance_is_no_growth() {
+    let mut world = World::one();
+    world.see(0, with(change(1, 1, &[Opened]), Status::Critical, 2));
+    assert_eq!(world.tell(10).len(), 1);
+    let mut grown = with(change(1, 2, &[Grew]), Status::Critical, 9);
+    grown.counts.maintenance = 6;
+    world.see(20, grown);
+    assert_eq!(world.tell(9_999), []);
+    world.see(9_999, with(change(1, 3, &[Grew]), Status::Critical, 9));
+    assert_eq!(world.tell(9_999).len(), 1, "they count by now");
+}
+
 #[test]
 fn who_was_not_reached_is_told_of_flapping_once() {
     let mut world = World::one();

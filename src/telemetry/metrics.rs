@@ -34,6 +34,8 @@ pub struct Metrics {
     pub alerts_flapping: IntGaugeVec,
     /// Alerts that are chronic, by partition.
     pub alerts_chronic: IntGaugeVec,
+    /// Alerts in maintenance, by partition.
+    pub alerts_maintenance: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
     /// Identities in the suppression cache.
@@ -127,6 +129,12 @@ impl Metrics {
                 r,
                 "muster_alerts_chronic",
                 "Alerts that fire and are chronic, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            alerts_maintenance: gauges(
+                r,
+                "muster_alerts_maintenance",
+                "Alerts that fire in maintenance, or quiet after it, by partition of muster.alerts.",
                 &["partition"],
             )?,
             incidents_open: gauges(

@@ -13,13 +13,15 @@
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! chronic episodes=6 days=5 of=7 identities_max=200000         # the same
 //! ok_memory_max 2
+//! maintenance NAME match=host=web-1 from=12:00:00 to=13:00:00
+//! maintenance NAME match=host=web-1 every=week on=thu at=12:00 for=1h zone=Europe/Berlin
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
 //! 12:05:30  collect_restarts   # it forgets everything
-//! 12:06:00  settings           # patterns that follow replace those before
+//! 12:06:00  settings           # patterns and maintenance that follow replace those before
 //! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
@@ -30,8 +32,8 @@
 
 use crate::collect;
 use crate::model::{
-    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Matchers, Pattern, Span,
-    Timestamp,
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers,
+    Pattern, Span, Timestamp,
 };
 use crate::stage::Kind;
 
@@ -213,7 +215,7 @@ impl Reader {
                 cache_max: 1_000,
                 limits: collect::Limits::default(),
             },
-            correlate: CorrelateSettings { ..CorrelateSettings::default() },
+            correlate: CorrelateSettings::default(),
             steps: Vec::new(),
             changes: Vec::new(),
             alerts: None,
@@ -266,6 +268,7 @@ impl Reader {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
                     patterns: Vec::new(),
+                    maintenance: Vec::new(),
                     ..self.scenario.correlate.clone()
                 })
             }
@@ -290,6 +293,12 @@ impl Reader {
             ("pattern", [name]) => {
                 let pattern = pattern(name, &words)?;
                 self.correlate()?.patterns.push(pattern);
+            }
+            ("maintenance", [name]) => {
+                let id = MaintenanceId::of(&format!("config {name}"));
+                let plan = words::plan(name, &words)?.read(id, "config");
+                let plan = plan.map_err(|problems| format!("{}", problems[0]))?;
+                self.correlate()?.maintenance.push(plan);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
             ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,

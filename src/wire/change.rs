@@ -14,7 +14,8 @@ use crate::model::command::{Audience, Comment, Snoozed};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, Change, ChangeKind, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp,
+    Why,
 };
 
 /// About how long a change is, in bytes.
@@ -89,6 +90,9 @@ struct WireCounts {
     events: u64,
     hosts: u32,
     checks: u32,
+    /// Left out where none is, as before there was maintenance.
+    #[serde(default, skip_serializing_if = "none")]
+    maintenance: u32,
 }
 
 by_way_of!(Member, WireMember);
@@ -107,12 +111,18 @@ struct WireMember<'a> {
     /// Left out where it is not.
     #[serde(default, skip_serializing_if = "is_false")]
     chronic: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Cow<'a, Maintained>>,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
     started_at: Timestamp,
     changed_at: Timestamp,
     why: Cow<'a, Why>,
+}
+
+fn none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The bytes of a change.
@@ -143,7 +153,7 @@ pub fn comment_to_json(comment: &Comment) -> serde_json::Value {
 
 impl<'a> From<&'a Change> for WireChange<'a> {
     fn from(change: &'a Change) -> Self {
-        let Counts { firing, total, events, hosts, checks } = change.counts;
+        let Counts { firing, total, events, hosts, checks, maintenance } = change.counts;
         Self {
             id: change.id,
             revision: change.revision,
@@ -159,7 +169,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             pattern: change.pair.as_ref().map(Cow::Borrowed),
             further_patterns: Cow::Borrowed(&change.further),
             further_patterns_cut: change.further_cut,
-            counts: WireCounts { firing, total, events, hosts, checks },
+            counts: WireCounts { firing, total, events, hosts, checks, maintenance },
             hosts: Cow::Borrowed(&change.hosts),
             checks: Cow::Borrowed(&change.checks),
             sources: Cow::Borrowed(&change.sources),
@@ -169,7 +179,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             snoozed_until: change.snoozed.as_ref().map(|snoozed| snoozed.until),
             snoozed: change.snoozed.as_ref().map(Cow::Borrowed),
             flapping: change.flapping,
-            maintenance: false,
+            maintenance: change.maintenance,
             held: false,
             continues: change.continues,
             continued_by: change.continued_by,
@@ -190,7 +200,7 @@ impl<'a> From<&'a Change> for WireChange<'a> {
 
 impl From<WireChange<'_>> for Change {
     fn from(wire: WireChange<'_>) -> Self {
-        let WireCounts { firing, total, events, hosts, checks } = wire.counts;
+        let WireCounts { firing, total, events, hosts, checks, maintenance } = wire.counts;
         Self {
             id: wire.id,
             revision: wire.revision,
@@ -206,13 +216,14 @@ impl From<WireChange<'_>> for Change {
             pair: wire.pattern.map(Cow::into_owned),
             further: wire.further_patterns.into_owned(),
             further_cut: wire.further_patterns_cut,
-            counts: Counts { firing, total, events, hosts, checks },
+            counts: Counts { firing, total, events, hosts, checks, maintenance },
             hosts: wire.hosts.into_owned(),
             checks: wire.checks.into_owned(),
             sources: wire.sources.into_owned(),
             tags: wire.tags.into_owned(),
             acknowledged: wire.acknowledged.map(Cow::into_owned),
             flapping: wire.flapping,
+            maintenance: wire.maintenance,
             continues: wire.continues,
             continued_by: wire.continued_by,
             merged_into: wire.merged_into,
@@ -255,6 +266,7 @@ impl<'a> From<&'a Member> for WireMember<'a> {
             state: Cow::Borrowed(if member.firing { "firing" } else { "resolved" }),
             flapping: member.flapping,
             chronic: member.chronic,
+            maintenance: member.maintenance.as_ref().map(Cow::Borrowed),
             description: Cow::Borrowed(&member.description),
             tags: Cow::Borrowed(&member.tags),
             links: Cow::Borrowed(&member.links),
@@ -276,6 +288,7 @@ impl From<WireMember<'_>> for Member {
             firing: wire.state == "firing",
             flapping: wire.flapping,
             chronic: wire.chronic,
+            maintenance: wire.maintenance.map(Cow::into_owned),
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

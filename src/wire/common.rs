@@ -14,7 +14,8 @@ use crate::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, ChangeKind, IncidentId, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+    AlertId, ChangeKind, IncidentId, MaintenanceId, Pair, Resolution, Span, Status, TagValue, Tags,
+    Timestamp, Why,
 };
 
 /// Why bytes were not read: first of all because their version is not the known one, since a form
@@ -72,6 +73,7 @@ fn known<T>(read: Option<T>, text: &str, what: &str) -> Result<T, String> {
 
 text!(IncidentId, |id| id, IncidentId::parse);
 text!(AlertId, |id| id, AlertId::parse);
+text!(MaintenanceId, |id| id, MaintenanceId::parse);
 text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "status"));
 text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
 text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));

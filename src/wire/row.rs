@@ -1,22 +1,24 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
 //! The key's first letter is the row's kind and never changes its meaning: `a` alert, `b` how often
-//! an identity fires, `c` a command's result, `i` incident, `o` remembered ok, `s` settings in force,
-//! `t` the log's time, `u` how to undo a command. What follows it is the row's id.
+//! an identity fires, `c` a command's result, `i` incident, `m` maintenance plan, or, alone, how far a
+//! sweep is, `o` remembered ok, `s` settings in force, `t` the log's time, `u` how to undo a command.
+//! What follows it is the row's id.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, is_false, nothing, unknown, unread};
+use super::maintenance::{self, StoredPlan, Sweep};
 use super::{WireError, command, request, to_vec};
 use crate::model::alert::MoveKind;
 use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Pair, Rate, Resolution, Status,
-    Tags, Timestamp, Why,
+    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Maintained, Pair, Rate, Resolution,
+    Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -53,6 +55,10 @@ pub enum CorrelateRow {
     Incident(Box<Incident>),
     /// A remembered ok.
     Ok(RememberedOk),
+    /// A maintenance plan that somebody asked for.
+    Plan(Box<StoredPlan>),
+    /// How far the alerts were held against changed plans.
+    Sweep(Sweep),
     /// What became of a command.
     Result(Box<CommandResult>),
     /// How to undo a command.
@@ -160,6 +166,9 @@ struct WireAlert<'a> {
     status_changes: Cow<'a, [Timestamp]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flapping: Option<WireFlaps>,
+    /// Rows from before there was maintenance do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    maintenance: Option<Cow<'a, Maintained>>,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
@@ -312,6 +321,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
             calm_at,
             calm_due,
         }),
+        maintenance: alert.maintenance.as_ref().map(Cow::Borrowed),
         description: Cow::Borrowed(&alert.description),
         tags: Cow::Borrowed(&alert.tags),
         links: Cow::Borrowed(&alert.links),
@@ -387,6 +397,8 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             let WireMark { now, commits, offset, .. } = known(value, |wire: &WireMark| wire.v)?;
             Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
+        maintenance::SWEEP_KEY => Ok(CorrelateRow::Sweep(maintenance::decode_sweep(value)?)),
+        [b'm', b'/', ..] => Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?))),
         [b'a', b'/', ..] => {
             let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
             Ok(CorrelateRow::Alert(Box::new(wire.into())))
@@ -425,6 +437,7 @@ impl From<WireAlert<'_>> for Alert {
                 calm_at,
                 calm_due,
             }),
+            maintenance: wire.maintenance.map(Cow::into_owned),
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::common::{unknown, unread};
+use super::maintenance::WirePlan;
 use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
 use crate::model::{Chronic, ChronicSettings, Matchers, Span};
@@ -26,6 +27,9 @@ struct WireSettings {
     chronic: Option<WireChronic>,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
+    /// Left out where there is none, for the same reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    maintenance: Vec<WirePlan>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,6 +102,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         chronic,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
+        maintenance: settings.maintenance.iter().map(WirePlan::from).collect(),
     };
     to_vec(&wire, 512)
 }
@@ -151,6 +156,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         chronic: wire.chronic.map_or_else(ChronicSettings::default, chronic),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
+        maintenance: wire.maintenance.into_iter().map(WirePlan::plan).collect::<Result<_, _>>()?,
     })
 }
 
@@ -178,6 +184,7 @@ mod tests {
             chronic: ChronicSettings { episodes: 1, days: 2, of: 3, identities_max: 4 },
             ok_memory_max: 1,
             patterns: Vec::new(),
+            maintenance: Vec::new(),
         };
         assert_eq!(decode(&encode(&settings)), Ok(settings));
         let unknown = br#"{"v":1,"reopen_window":1,"ok_memory_max":1,"patterns":[],"other":1}"#;

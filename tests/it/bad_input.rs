@@ -13,7 +13,7 @@ use muster::model::{
 };
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
-use muster::wire::{change, command, ledger, rate, request, row, settings, update};
+use muster::wire::{change, command, ledger, maintenance, rate, request, row, settings, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -865,6 +865,8 @@ const FORMATS: &[(&str, Rewrite)] = &[
     }),
     ("ledger.v1.json", |bytes| said(ledger::decode(bytes)).map(|read| ledger::encode(&read))),
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
+    ("maintenance.v1.json", |bytes| rewrite_row(b"m/", bytes)),
+    ("sweep.v1.json", |bytes| rewrite_row(b"m", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),
     ("ok.v1.json", |bytes| rewrite_row(b"o/", bytes)),
     ("rate.v1.json", |bytes| rewrite_row(b"b/", bytes)),
@@ -894,6 +896,8 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Mark(mark) => row::encode_mark(mark),
         row::CorrelateRow::Settings(bytes) => bytes,
         row::CorrelateRow::Result(result) => command::encode_result(&result),
+        row::CorrelateRow::Plan(plan) => maintenance::encode_plan(&plan),
+        row::CorrelateRow::Sweep(sweep) => maintenance::encode_sweep(sweep),
         row::CorrelateRow::Undoable(undoable) => request::encode_undo(&undoable),
     })
 }

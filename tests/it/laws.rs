@@ -10,11 +10,12 @@ use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
 use muster::model::alert::MoveKind;
 use muster::model::command::{Audience, Mode, SnoozeEnds, Which};
+use muster::model::maintenance::PlanText;
 use muster::model::update::refresh_every;
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command,
-    CorrelateSettings, FlappingSettings, Identity, IncidentId, Matchers, Member, Pattern,
-    RequestId, Span, Status, Tags, Timestamp,
+    CorrelateSettings, FlappingSettings, Identity, IncidentId, MaintenanceId, Matchers, Member,
+    Pattern, Plan, RequestId, Resolution, Span, Status, Tags, Timestamp,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -169,15 +170,15 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
 const ASKED: u8 = 18;
 
 /// How many rule books there are.
-const BOOKS: usize = 5;
+const BOOKS: usize = 6;
 
 /// Rule books: narrow ones with a gap and little room, others with little memory, none; and the
-/// first again where alerts flap easily, soon calm down and are soon told again; and one where they
-/// are soon chronic, few are watched, and one pattern of three minds it not.
+/// first again where alerts flap easily, soon calm down and are soon told again; one where they are
+/// soon chronic, few are watched, and one pattern of three minds it not; and one where work is planned.
 fn rules(nth: usize) -> CorrelateSettings {
     let gap = Some(Span::from_secs(300));
     let (reopen_minutes, ok_memory_max, patterns) = match nth {
-        0 | 3 => (
+        0 | 3 | 5 => (
             30,
             1_000,
             vec![
@@ -217,12 +218,52 @@ fn rules(nth: usize) -> CorrelateSettings {
         chronic,
         ok_memory_max,
         patterns,
+        maintenance: if nth == 5 { planned() } else { Vec::new() },
     }
 }
 
-/// The first rule book, the one where alerts flap easily, and the one where they are soon chronic.
+/// Windows that begin and end within a history: by host, by what may change, and one that comes again.
+fn planned() -> Vec<Plan> {
+    let plan = |name: &str, text: PlanText| {
+        let name = Some(name.to_owned());
+        let text = PlanText { name, time_zone: Some("Asia/Kathmandu".to_owned()), ..text };
+        text.read(MaintenanceId::of(text.name.as_deref().expect("a name")), "config")
+            .expect("a plan")
+    };
+    let matching = |matchers: &str| vec![matchers.to_owned()];
+    let once = |from: &str, to: &str| PlanText {
+        from: Some(format!("2026-01-01T{from}Z")),
+        to: Some(format!("2026-01-01T{to}Z")),
+        ..PlanText::default()
+    };
+    vec![
+        plan(
+            "a",
+            PlanText { matchers: matching("host=~\"host-[01]\""), ..once("00:05:00", "00:25:00") },
+        ),
+        plan("b", PlanText { matchers: matching("rack=r2"), ..once("00:01:00", "00:09:00") }),
+        plan(
+            "c",
+            PlanText { matchers: matching("status!=warning"), ..once("00:20:00", "00:50:00") },
+        ),
+        plan(
+            "d",
+            PlanText {
+                matchers: matching("cluster=c1"),
+                every: Some("day".to_owned()),
+                // 00:10 UTC.
+                at: Some("05:55".to_owned()),
+                lasts: Some("15m".to_owned()),
+                ..PlanText::default()
+            },
+        ),
+    ]
+}
+
+/// The first rule book, and those where alerts flap easily, where they are soon chronic, and where
+/// work is planned.
 fn book() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), Just(3), Just(4)]
+    prop_oneof![Just(0), Just(3), Just(4), Just(5)]
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
@@ -936,15 +977,15 @@ proptest! {
         let mut run = run(&steps, short_lived(), nth, Way::Straight);
         run.settle();
         // Links to what was opened for a while stay in the timeline, and how bad it ever was; a
-        // snooze that ends when it is worse has ended; and of several alerts that are over, one
-        // that came late may have ended last though not by event time.
+        // snooze that ends when it is worse has ended. When and how one ended that was open for a
+        // while is what its alerts say.
         let state = |run: &Run, known: &BTreeSet<IncidentId>| {
             let incidents = run.pipeline.correlate().incidents().into_iter();
             let quiet = |incident: Change| Change {
                 revision: 0,
                 changed_at: BEGINNING,
                 severity: Status::Ok,
-                resolved: incident.resolved.map(|(_, reason)| (BEGINNING, reason)),
+                resolved: incident.resolved.map(|_| (BEGINNING, Resolution::AllOk)),
                 snoozed: None,
                 ..incident
             };
@@ -1024,7 +1065,8 @@ fn fits(run: &Run) -> TestCaseResult {
         prop_assert_eq!(counts.total as usize, incident.alerts.len(), "{:?}", &incident);
         prop_assert_eq!(counts.firing as usize, firing.clone().count(), "{:?}", &incident);
         prop_assert_eq!(incident.is_open(), counts.firing > 0, "{:?}", &incident);
-        let worst = firing.map(|alert| alert.status).max().unwrap_or_default();
+        let counted = firing.filter(|alert| alert.maintenance.is_none());
+        let worst = counted.map(|alert| alert.status).max().unwrap_or_default();
         prop_assert_eq!(incident.status, worst, "{:?}", &incident);
         for alert in &incident.alerts {
             prop_assert!(placed.insert(alert.id), "{} is in two incidents", alert.id);
@@ -1042,6 +1084,8 @@ struct Reader {
     members: BTreeMap<AlertId, Member>,
     /// Tags, host, check and source of alerts as they joined, by incident.
     joined: BTreeMap<IncidentId, Vec<Member>>,
+    /// The same of each alert, wherever it is.
+    first: BTreeMap<AlertId, Member>,
     seen: BTreeSet<AlertId>,
 }
 
@@ -1057,7 +1101,24 @@ impl Reader {
             || change.kinds.contains(&ChangeKind::Recorrelated);
         prop_assert!(!opened || split || change.kinds.len() == 1, "{:?}", change);
         prop_assert_eq!(change.is_open(), change.counts.firing > 0, "{:?}", change);
-        prop_assert_eq!(change.is_open(), change.status > Status::Ok, "{:?}", change);
+        // Open and ok is only what is all in maintenance.
+        prop_assert_eq!(
+            change.is_open(),
+            change.status > Status::Ok || change.maintenance,
+            "{:?}",
+            change
+        );
+        prop_assert!(!change.maintenance || change.status == Status::Ok, "{:?}", change);
+        let planned = before.is_some_and(|last| last.maintenance);
+        let begins = before.is_some() && change.maintenance && !planned;
+        prop_assert_eq!(
+            change.kinds.contains(&ChangeKind::MaintenanceBegan),
+            begins,
+            "{:?}",
+            change
+        );
+        let left = planned && change.is_open() && !change.maintenance;
+        prop_assert_eq!(change.kinds.contains(&ChangeKind::MaintenanceLeft), left, "{:?}", change);
         let was_open = before.is_some_and(Change::is_open);
         let is = |kind| change.kinds.contains(&kind);
         let ends = (was_open || opened) && !change.is_open();
@@ -1081,12 +1142,21 @@ impl Reader {
             prop_assert!(self.seen.insert(*id) || moved, "{} joined twice", id);
             let member = change.alerts.iter().find(|member| member.id == *id);
             joined.retain(|known| known.id != *id);
-            joined.extend(member.cloned());
+            // What goes back is what it was when it joined there.
+            let member = member.map(|member| match self.first.get(id) {
+                Some(first) if is(ChangeKind::Undone) => {
+                    Member { why: member.why.clone(), ..first.clone() }
+                }
+                _ => member.clone(),
+            });
+            self.first.extend(member.clone().map(|member| (*id, member)));
+            joined.extend(member);
         }
         if is(ChangeKind::Recorrelated) {
             // What they share is asked anew.
             joined.clear();
             joined.extend(change.alerts.iter().cloned());
+            self.first.extend(change.alerts.iter().map(|member| (member.id, member.clone())));
         }
         prop_assert_eq!(joined.len(), change.counts.total as usize, "{:?}", change);
         // What commands moved there says by whom; the others share what the incident names.
@@ -1127,12 +1197,13 @@ impl Reader {
     fn knows(&self, run: &Run) -> TestCaseResult {
         for alert in run.pipeline.correlate().alerts() {
             let told = self.members.get(&alert.id).expect("every alert was told as it joined");
-            let flapped = told.flapping;
+            let (flapped, planned) = (told.flapping, told.maintenance.clone());
             let told = (told.status, told.firing, &told.host, &told.check, &told.tags);
             let is = (alert.status, alert.is_firing(), &alert.host, &alert.check, &alert.tags);
             if alert.is_firing() {
                 prop_assert_eq!(told, is);
                 prop_assert_eq!(flapped, alert.is_flapping());
+                prop_assert_eq!(planned, alert.maintenance.clone());
             } else {
                 prop_assert_eq!(told.1, is.1, "{:?}", alert);
             }
@@ -1148,6 +1219,15 @@ impl Reader {
             told.comment = None;
             told.at = whole.at;
             told.counts.events = whole.counts.events;
+            if !whole.is_open() {
+                // What is over is marked and unmarked in silence.
+                told.counts.maintenance = whole.counts.maintenance;
+            }
+            if whole.merged_into.is_some() {
+                // What follows into the other one still narrows what is shared, in silence.
+                (told.pair, told.further) = (whole.pair.clone(), whole.further.clone());
+                (told.further_cut, told.tags) = (whole.further_cut, whole.tags.clone());
+            }
             prop_assert_eq!(told, Change { alerts: Vec::new(), ..whole });
         }
         Ok(())

@@ -363,8 +363,8 @@ mod full {
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
-        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Member, Pair, Resolution, Span,
-        Status, TagValue, Tags, Timestamp, Why,
+        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Maintained, MaintenanceId,
+        Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
     };
 
     pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
@@ -427,6 +427,11 @@ mod full {
             lacks: vec![Lack { pattern: "host".into(), tag: "host".into() }],
             moves: moves.into(),
         };
+        let maintained = Maintained {
+            plan: MaintenanceId::of("test"),
+            name: "patching".into(),
+            ended_at: Some(NOW),
+        };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
             source: "nagios".into(),
@@ -436,6 +441,7 @@ mod full {
             firing: true,
             flapping: true,
             chronic: false,
+            maintenance: Some(maintained),
             description: "512 MB free (3%)".into(),
             tags: tags(),
             links: [("graph".into(), "https://graphs.example/1".into())].into(),
@@ -458,13 +464,21 @@ mod full {
             pair: Some(pair(["cluster", "env"])),
             further: vec![pair(["env", "cluster"])],
             further_cut: 1,
-            counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
+            counts: Counts {
+                firing: 3,
+                total: 5,
+                events: 812,
+                hosts: 3,
+                checks: 2,
+                maintenance: 1,
+            },
             hosts: vec!["web-1".into()],
             checks: vec!["disk /".into()],
             sources: vec!["nagios".into()],
             tags: tags(),
             acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
+            maintenance: true,
             continues: Some(incident),
             continued_by: Some(incident),
             merged_into: Some(incident),

@@ -20,8 +20,8 @@ use muster::model::update::{Seen, Touch};
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
     CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Identity, Incident, IncidentId,
-    Matchers, Member, Pair, Pattern, RequestId, Resolution, Span, Status, TagValue, Tags,
-    Timestamp, Update, Why,
+    Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId, Resolution, Span,
+    Status, TagValue, Tags, Timestamp, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -195,6 +195,7 @@ fn an_alert() -> Alert {
         status: Status::Unknown,
         status_changes: Vec::new(),
         flapping: None,
+        maintenance: None,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -288,6 +289,7 @@ fn a_change() -> Change {
         firing: false,
         flapping: false,
         chronic: false,
+        maintenance: None,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -330,13 +332,14 @@ fn a_change() -> Change {
         pair: Some(pair()),
         further: Vec::new(),
         further_cut: 0,
-        counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
+        counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2, maintenance: 0 },
         hosts: vec!["web-1".into(), "web-2".into()],
         checks: vec!["disk /".into()],
         sources: vec!["nagios".into()],
         tags: tags(),
         acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4), until: None }),
         flapping: false,
+        maintenance: false,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
         merged_into: None,
@@ -512,6 +515,11 @@ fn a_touch() -> Touch {
 fn a_settings() -> CorrelateSettings {
     let matchers = |texts: &[&str]| Matchers::parse(texts.iter().copied()).expect("matchers");
     CorrelateSettings {
+        reopen_window: Span::from_secs(1_800),
+        maintenance: Vec::new(),
+        flapping: FlappingSettings::default(),
+        dismiss_for: CorrelateSettings::DISMISS_FOR,
+        ok_memory_max: 200_000,
         patterns: vec![
             Pattern {
                 name: "cluster".into(),
@@ -670,6 +678,8 @@ fn an_unknown_version_is_refused_by_name() {
     }
     refused("alert.v9.json", |bytes| row::decode(&row::alert_key(alert_id()), bytes));
     refused("incident.v9.json", |bytes| row::decode(&row::incident_key(incident_id('c')), bytes));
+    refused("maintenance.v9.json", |bytes| row::decode(b"m/", bytes));
+    refused("sweep.v9.json", |bytes| row::decode(b"m", bytes));
     refused("ok.v9.json", |bytes| row::decode(b"o/5:check6:nagios5:web-10:", bytes));
     refused("mark.v9.json", |bytes| row::decode(MARK_KEY, bytes));
     refused("update.v9.json", update::decode);
@@ -886,23 +896,29 @@ fn any_flapping() -> impl Strategy<Value = FlappingSettings> {
     )
 }
 
+fn any_maintained() -> impl Strategy<Value = Maintained> {
+    (any_text(), any_text(), maybe(any_time())).prop_map(|(origin, name, ended_at)| Maintained {
+        plan: MaintenanceId::of(&origin),
+        name,
+        ended_at,
+    })
+}
+
+fn any_quiet() -> impl Strategy<Value = (Option<Flaps>, Option<Maintained>)> {
+    (maybe(any_flaps()), maybe(any_maintained()))
+}
+
 pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
     (
         (any_alert_id(), any_identity(), any_incident_id(), any_status(), any::<bool>()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
         (any_time(), any_time(), any_time(), any_time(), any_time()),
-        (
-            (any::<u64>(), any::<bool>()),
-            any_end(),
-            any_why(),
-            some(any_time(), 5),
-            maybe(any_flaps()),
-        ),
+        ((any::<u64>(), any::<bool>()), any_end(), any_why(), some(any_time(), 5), any_quiet()),
     )
         .prop_map(|((id, identity, incident, status, acknowledged), texts, times, rest)| {
             let (shard, host, check, description, tags, links) = texts;
             let (started_at, changed_at, newest, alive_until, appended_at) = times;
-            let ((events, chronic), resolved, why, status_changes, flapping) = rest;
+            let ((events, chronic), resolved, why, status_changes, (flapping, maintenance)) = rest;
             Alert {
                 id,
                 identity,
@@ -913,6 +929,7 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
                 status,
                 status_changes,
                 flapping,
+                maintenance,
                 description,
                 tags,
                 links,
@@ -983,20 +1000,20 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
         })
 }
 
+fn any_state() -> impl Strategy<Value = (bool, bool, bool, Option<Maintained>)> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), maybe(any_maintained()))
+}
+
 fn any_member() -> impl Strategy<Value = Member> {
     (
-        (
-            any_alert_id(),
-            any_status(),
-            any::<(bool, bool, bool)>(),
-            any_time(),
-            any_time(),
-            any_why(),
-        ),
+        (any_alert_id(), any_status(), any_state(), any_time(), any_time(), any_why()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
     )
         .prop_map(
-            |((id, status, (firing, flapping, chronic), started_at, changed_at, why), texts)| {
+            |(
+                (id, status, (firing, flapping, chronic, maintenance), started_at, changed_at, why),
+                texts,
+            )| {
                 let (source, host, check, description, tags, links) = texts;
                 Member {
                     id,
@@ -1007,6 +1024,7 @@ fn any_member() -> impl Strategy<Value = Member> {
                     firing,
                     flapping,
                     chronic,
+                    maintenance,
                     description,
                     tags,
                     links,
@@ -1036,10 +1054,16 @@ fn any_snooze() -> impl Strategy<Value = Snoozed> {
 }
 
 pub(crate) fn any_change() -> impl Strategy<Value = Change> {
-    let counts =
-        any::<(u32, u32, u64, u32, u32)>().prop_map(|(firing, total, events, hosts, checks)| {
-            Counts { firing, total, events, hosts, checks }
-        });
+    let counts = any::<(u32, u32, u64, u32, u32, u32)>().prop_map(
+        |(firing, total, events, hosts, checks, maintenance)| Counts {
+            firing,
+            total,
+            events,
+            hosts,
+            checks,
+            maintenance,
+        },
+    );
     let names = || some(any_text(), 3);
     (
         (any_incident_id(), any::<u64>(), some(any_of(&ChangeKind::ALL), 4), any_text(), counts),
@@ -1090,6 +1114,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                     tags,
                     acknowledged,
                     flapping: chain.2,
+                    maintenance: chain.2,
                     continues: chain.0,
                     continued_by: chain.1,
                     merged_into: reshaped.0,
@@ -1143,6 +1168,7 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
                 chronic,
                 ok_memory_max,
                 patterns,
+                maintenance: Vec::new(),
             }
         },
     )

@@ -1,15 +1,16 @@
 //! What a command line of a scenario stands for: names of the scenario become ids.
 //!
 //! `ACTION #1 #2 by=ann request=ID confirm=2 name=value`: incidents are numbered as they were first
-//! told; alerts are `host/check`. Times are the scenario's; a list has commas.
+//! told; alerts are `host/check`. Times are the scenario's; a list has commas. A maintenance plan has
+//! the keys of the setting, and `plan=ID` is the one that was put in force by that request.
 
 use serde_json::{Map, Value};
 
 use super::super::pipeline::Pipeline;
 use super::show::names;
-use super::words::{Words, time};
-use crate::model::Change;
+use super::words::{self, Words, time};
 use crate::model::command::Action;
+use crate::model::{Change, MaintenanceId};
 use crate::wire;
 use crate::wire::command::Fields;
 
@@ -46,7 +47,24 @@ pub(super) fn bytes(told: &Pipeline, nth: usize, words: &Words) -> Result<Vec<u8
         (_, []) => {}
         _ => return Err("one incident at most".into()),
     }
-    for (name, value) in &words.named {
+    let plan = |text: &String| MaintenanceId::of(&format!("request {text}"));
+    let id = words.named.iter().find(|(name, _)| name == "plan").map(|(_, text)| plan(text));
+    match action {
+        "maintenance_put" => {
+            let plan = wire::maintenance::text_to_json(&words::plan("", words)?, id);
+            put("plan", plan.to_string().into());
+        }
+        "maintenance_end" => {
+            put(
+                "id",
+                id.ok_or("`plan=` names the request that put it in force")?.to_string().into(),
+            );
+        }
+        _ => {}
+    }
+    let of_plan = |name: &str| !matches!(name, "by" | "request" | "confirm");
+    let in_plan = |name: &str| action.starts_with("maintenance_") && of_plan(name);
+    for (name, value) in words.named.iter().filter(|(name, _)| !in_plan(name)) {
         let list = || value.split(',').map(Value::from).collect::<Value>();
         match name.as_str() {
             "by" => put("actor", value.as_str().into()),

@@ -206,7 +206,6 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         change.status.to_string(),
         format!("{} firing", change.counts.firing),
     ];
-    let time = |time: Option<Timestamp>| time.map_or_else(|| "none".to_owned(), show_time);
     let incident = |id: Option<IncidentId>| id.map_or("none".into(), |id| names.incident(id));
     let joined: Vec<&Member> =
         change.alerts.iter().filter(|member| change.joined.contains(&member.id)).collect();
@@ -233,6 +232,8 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("comment", change.comment.as_ref().map_or("none".into(), show_comment)),
         ("flapping", yes_or_no(change.flapping)),
+        ("maintenance", yes_or_no(change.maintenance)),
+        ("marked", change.counts.maintenance.to_string()),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
@@ -274,6 +275,11 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("acknowledged", yes_or_no(alert.acknowledged)),
         ("flapping", yes_or_no(alert.is_flapping())),
         ("chronic", yes_or_no(alert.chronic)),
+        (
+            "maintenance",
+            alert.maintenance.as_ref().map_or("no".into(), |mark| mark.name.to_string()),
+        ),
+        ("quiet", time(alert.maintenance.as_ref().and_then(|mark| mark.ended_at))),
         ("said", alert.said().to_string()),
     ]);
     named.extend(why(&alert.why, names));
@@ -340,6 +346,10 @@ fn missed(candidate: &TurnedDown, names: &Names) -> String {
     };
     let besides = candidate.besides.iter().map(|reason| format!("+{}", reason.as_str()));
     format!("{}:{by}{}", names.incident(candidate.incident), besides.collect::<String>())
+}
+
+fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| "none".to_owned(), show_time)
 }
 
 fn yes_or_no(yes: bool) -> String {

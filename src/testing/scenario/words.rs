@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::Timestamp;
+use crate::model::maintenance::PlanText;
 
 /// The day on which every scenario plays: 2026-01-01, in milliseconds.
 const DAY: i64 = 1_767_225_600_000;
@@ -129,4 +130,33 @@ fn tag(text: &str) -> Value {
         Some(list) => list.split(',').map(Value::from).collect(),
         None => text.into(),
     }
+}
+
+/// A maintenance plan as its keys say it; times are of the scenario's day, unless they have a date.
+pub(super) fn plan(name: &str, words: &Words) -> Result<PlanText, String> {
+    let mut plan = PlanText { name: Some(name.to_owned()), ..PlanText::default() };
+    let instant = |text: &str| match time(text) {
+        Ok(at) => jiff::Timestamp::from_millisecond(at.as_millis())
+            .map(|at| at.to_string())
+            .map_err(|error| error.to_string()),
+        Err(_) => Ok(text.to_owned()),
+    };
+    for (key, value) in &words.named {
+        let text = Some(value.clone());
+        match key.as_str() {
+            "name" => plan.name = text,
+            "match" => plan.matchers.push(value.clone()),
+            "from" => plan.from = Some(instant(value)?),
+            "to" => plan.to = Some(instant(value)?),
+            "until" => plan.until = Some(instant(value)?),
+            "every" => plan.every = text,
+            "on" => plan.on = value.split(',').map(str::to_owned).collect(),
+            "at" => plan.at = text,
+            "for" => plan.lasts = text,
+            "zone" => plan.time_zone = text,
+            "confirm" | "plan" | "by" | "request" => {}
+            _ => return Err(format!("a plan has no `{key}`")),
+        }
+    }
+    Ok(plan)
 }
