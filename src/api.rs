@@ -15,7 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::board::Board;
+use crate::board::{Board, Desk};
 use crate::clock::SharedClock;
 use crate::model::Span;
 use crate::shutdown::Shutdown;
@@ -26,6 +26,7 @@ mod events;
 mod failure;
 mod incidents;
 pub mod server;
+mod silences;
 mod status;
 
 use failure::Failure;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where incidents are found; none where this instance runs without the stage `api`.
     pub board: Option<Arc<Board>>,
+    /// Where silences are made and muting is known; none where this instance runs without `api`.
+    pub desk: Option<Arc<Desk>>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
@@ -85,6 +88,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/events", post(events::take))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/v1/silences", get(silences::list).post(silences::submit))
+        .route("/v1/silences/preview", post(silences::preview))
+        .route("/v1/silences/{id}", get(silences::one))
+        .route("/v1/silences/{id}/expire", post(silences::expire))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))

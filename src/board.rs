@@ -12,12 +12,21 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dashmap::DashMap;
 use tracing::warn;
 
+use crate::model::silence::InhibitRule;
 use crate::model::{AlertId, Change, IncidentId, Matchers, Member, Span, Timestamp};
 use crate::telemetry::Metrics;
 
+pub mod desk;
 pub mod follow;
+mod inhibit;
+pub mod mute;
+pub mod silences;
 
+pub use desk::Desk;
 pub use follow::{Follow, RowLoader};
+use inhibit::Inhibitor;
+pub use mute::Mutes;
+pub use silences::Silences;
 
 /// How many ids a reader takes from the index at a time, so that it never keeps the writer
 /// waiting for long.
@@ -52,6 +61,11 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// The alerts that are known of it, by start.
+    pub fn alerts(&self) -> impl Iterator<Item = &Member> {
+        self.alerts.values()
+    }
+
     /// The incident with all alerts that are known of it, by start.
     #[must_use]
     pub fn whole(&self) -> Change {
@@ -122,6 +136,7 @@ pub struct Board {
     metrics: Metrics,
     shown: DashMap<IncidentId, Arc<Shown>>,
     index: RwLock<Index>,
+    inhibitor: RwLock<Inhibitor>,
     loaded: AtomicBool,
     as_of: AtomicI64,
 }
@@ -147,9 +162,16 @@ impl Board {
             metrics,
             shown: DashMap::new(),
             index: RwLock::default(),
+            inhibitor: RwLock::default(),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
         }
+    }
+
+    /// The same with rules of inhibition, whose sources it keeps from now on.
+    #[must_use]
+    pub fn inhibiting(self, rules: Vec<InhibitRule>) -> Self {
+        Self { inhibitor: RwLock::new(Inhibitor::new(rules)), ..self }
     }
 
     /// Shows what a change says, unless something as new is shown already; says whether it did.
@@ -265,19 +287,33 @@ impl Board {
         let was_at = entry.change.at;
         // Copies only where a reader holds the old one just now.
         let shown = Arc::make_mut(&mut entry);
+        let inhibiting = self.has_rules();
+        let mut fate: Vec<(AlertId, Option<Member>)> = Vec::new();
+        if inhibiting {
+            let firing = |member: &Member| (open && member.firing).then(|| member.clone());
+            fate.extend(members.iter().map(|member| (member.id, firing(member))));
+            if !open {
+                // An end says of every alert that it fires no more.
+                fate.extend(shown.alerts.keys().map(|id| (*id, None)));
+            }
+        }
         shown.change = change;
         shown.known_at = now;
         shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
-            match over {
-                Some(id) => drop(shown.alerts.remove(&id)),
-                None => drop(shown.alerts.pop_first()),
+            let gone = match over {
+                Some(id) => shown.alerts.remove(&id).map(|_| id),
+                None => shown.alerts.pop_first().map(|(id, _)| id),
+            };
+            if inhibiting {
+                fate.extend(gone.map(|id| (id, None)));
             }
             dropped += 1;
         }
         drop(entry);
+        self.inhibit(fate);
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
         self.write_index(|index| {
             index.all.insert(id);
@@ -312,6 +348,9 @@ impl Board {
 
     fn remove(&self, id: IncidentId) {
         let removed = self.shown.remove(&id);
+        if let Some((_, shown)) = removed.as_ref().filter(|_| self.has_rules()) {
+            self.inhibit(shown.alerts.keys().map(|id| (*id, None)).collect());
+        }
         self.write_index(|index| {
             index.all.remove(&id);
             index.open.remove(&id);
@@ -329,6 +368,20 @@ impl Board {
         };
         set("open", open);
         set("resolved", all - open);
+    }
+
+    fn has_rules(&self) -> bool {
+        !self.inhibitor.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn inhibit(&self, fate: Vec<(AlertId, Option<Member>)>) {
+        if fate.is_empty() {
+            return;
+        }
+        let mut inhibitor = self.inhibitor.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, firing) in fate {
+            inhibitor.set(id, firing.as_ref());
+        }
     }
 
     fn write_index<T>(&self, with: impl FnOnce(&mut Index) -> T) -> T {

@@ -138,6 +138,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         health: health.clone(),
         metrics: metrics.clone(),
         board: Some(Arc::clone(&board)),
+        desk: None,
         intake: Some(intake),
         stop: stop.clone(),
     };
