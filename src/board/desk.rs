@@ -381,3 +381,124 @@ fn touched(now: Timestamp, before: &Silence, actor: &str, request: &str) -> Sile
     next.requests.drain(..excess);
     next
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::silences::Watch;
+    use super::super::tests::{board, change, member};
+    use super::*;
+    use crate::board::Settings;
+    use crate::clock::SystemClock;
+    use crate::journal::Journal;
+    use crate::journal::memory::Memory;
+    use crate::shutdown::Shutdown;
+    use crate::telemetry::{Health, Metrics};
+
+    fn draft(request: &str, matcher: &str) -> Draft {
+        Draft {
+            actor: "ann".into(),
+            request: request.into(),
+            edit: None,
+            matchers: Some(Matchers::parse([matcher]).expect("a matcher")),
+            starts_at: None,
+            ends: Some(Ends::After(Span::from_secs(3_600))),
+            comment: Some("works".into()),
+            confirm: None,
+        }
+    }
+
+    /// A desk over a journal, as a process has it; it ends with the signal.
+    fn desk(journal: &Arc<dyn Journal>, settings: &SilenceSettings) -> (Desk, Shutdown) {
+        let (silences, stop) = (Arc::new(Silences::default()), Shutdown::new());
+        let clock: SharedClock = Arc::new(SystemClock);
+        let watch = Watch {
+            journal: Arc::clone(journal),
+            silences: Arc::clone(&silences),
+            settings: settings.clone(),
+            clock: Arc::clone(&clock),
+            health: Health::default(),
+            metrics: Metrics::new(prometheus::Registry::new(), &[]).expect("a new registry"),
+            stop: stop.clone(),
+        };
+        std::thread::spawn(move || watch.run());
+        let board = Arc::new(board(Settings::default()));
+        let mut incident = change(1, 1, true, (0..3).map(|nth| member(nth, true)).collect());
+        incident.counts.firing = 3;
+        board.load(clock.now(), vec![incident]);
+        let appender = journal.appender().expect("an appender");
+        (Desk::new(board, silences, settings.clone(), clock, appender), stop)
+    }
+
+    #[test]
+    fn a_silence_is_made_edited_and_expired_and_outlives_a_restart() {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let directory = tempfile::tempdir().expect("a directory");
+        let sqlite = crate::journal::sqlite::Settings {
+            path: directory.path().to_owned(),
+            ..crate::journal::sqlite::Settings::default()
+        };
+        let journals: [Arc<dyn Journal>; 2] = [
+            Memory::new(Arc::clone(&clock), BTreeMap::new()),
+            crate::journal::sqlite::Sqlite::open(&sqlite, clock).expect("a journal"),
+        ];
+        for journal in journals {
+            let settings = SilenceSettings { confirm_above: 2, max: 2, ..Default::default() };
+            let (first, stop) = desk(&journal, &settings);
+            let wide = draft("r1", "source=nagios");
+            let refused = first.submit(&wide).expect_err("three alerts");
+            assert!(matches!(refused, Refusal::Confirm(3)), "{refused}");
+            let wide = Draft { confirm: Some(3), ..wide };
+            let made = first.submit(&wide).expect("confirmed");
+            assert_eq!(first.submit(&wide).expect("a repeat"), made, "a repeat changes nothing");
+            let id = made.id;
+            let comment = Draft {
+                edit: Some(id),
+                matchers: None,
+                ends: None,
+                comment: Some("more works".into()),
+                ..draft("r2", "a=b")
+            };
+            let edited = first.submit(&comment).expect("an edit");
+            assert_eq!(
+                (edited.id, edited.ends_at, &*edited.comment),
+                (id, made.ends_at, "more works")
+            );
+            first.submit(&draft("r3", "host=web-9")).expect("room for two");
+            let refused = first.submit(&draft("r4", "host=web-8")).expect_err("no room");
+            assert!(matches!(refused, Refusal::Full(2)), "{refused}");
+            let over = first.expire(id, "bob", "r5").expect("an end");
+            assert_eq!(
+                (over.state(first.clock.now()), &*over.updated_by),
+                (SilenceState::Expired, "bob")
+            );
+            stop.begin();
+            let (second, stop) = desk(&journal, &settings);
+            assert_eq!(second.submit(&comment).expect("a late repeat").ends_at, over.ends_at);
+            assert_eq!(second.silences.get(id), Some(over));
+            stop.begin();
+        }
+    }
+
+    #[test]
+    fn what_would_mute_everything_or_ends_before_it_starts_is_refused() {
+        let clock: SharedClock = Arc::new(SystemClock);
+        let journal: Arc<dyn Journal> = Memory::new(clock, BTreeMap::new());
+        let (desk, stop) = desk(&journal, &SilenceSettings::default());
+        for bad in [
+            draft("r1", "team!=web"),
+            Draft { ends: Some(Ends::At(Timestamp::from_millis(1))), ..draft("r2", "host=a") },
+            Draft { ends: None, ..draft("r3", "host=a") },
+            Draft { actor: "".into(), ..draft("r4", "host=a") },
+        ] {
+            let refused = desk.submit(&bad).expect_err("it is bad");
+            assert!(matches!(refused, Refusal::Bad(_)), "{refused}");
+        }
+        let unknown = desk.expire(SilenceId::of_request("nobody"), "ann", "r5").expect_err("none");
+        assert!(matches!(unknown, Refusal::Unknown(_)), "{unknown}");
+        let preview = desk.preview(&Matchers::parse(["host=web-1"]).expect("one")).expect("loaded");
+        assert_eq!((preview.alerts, preview.incidents, preview.muted_incidents), (1, 1, 0));
+        stop.begin();
+    }
+}

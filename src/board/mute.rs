@@ -99,3 +99,114 @@ impl Mutes {
         Some(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{board, change, member};
+    use super::*;
+    use crate::board::Settings;
+    use crate::model::silence::InhibitRule;
+    use crate::model::{Change, Matchers, Silence, SilenceId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_000);
+
+    fn silence(matcher: &str, secs: i64) -> Silence {
+        Silence {
+            id: SilenceId::of_request(matcher),
+            matchers: Matchers::parse([matcher]).expect("a matcher"),
+            starts_at: NOW,
+            ends_at: NOW + Span::from_secs(secs),
+            created_by: "ann".into(),
+            created_at: NOW,
+            updated_by: "ann".into(),
+            updated_at: NOW,
+            comment: "".into(),
+            requests: Vec::new(),
+        }
+    }
+
+    fn opened(nth: i64, revision: u64, alerts: Vec<Member>) -> Change {
+        let mut change = change(nth, revision, true, alerts);
+        change.counts.firing = u32::try_from(change.alerts.len()).expect("few");
+        change
+    }
+
+    fn rig(rules: Vec<InhibitRule>, silences: Vec<Silence>) -> (Arc<Board>, Arc<Silences>, Mutes) {
+        let board = Arc::new(board(Settings::default()).inhibiting(rules));
+        let all = Silences::default();
+        all.load(NOW, silences.into_iter().map(|silence| (silence.id, silence)).collect());
+        all.current_as_of(NOW);
+        let all = Arc::new(all);
+        (Arc::clone(&board), Arc::clone(&all), Mutes::new(board, all))
+    }
+
+    fn asked(change: &Change) -> Asked {
+        Asked { incident: change.id, revision: change.revision, seen_at: NOW }
+    }
+
+    #[test]
+    fn an_incident_is_muted_while_every_firing_alert_is() {
+        let (board, silences, mutes) = rig(vec![], vec![silence("host=web-1", 60)]);
+        board.load(NOW, vec![]);
+        let one = opened(1, 1, vec![member(1, true)]);
+        board.apply(NOW, one.clone());
+        assert_eq!(mutes.ask(NOW, &asked(&one)), Mute::Yes { inhibited: false });
+        let ended = NOW + Span::from_secs(60);
+        silences.advance(ended);
+        assert_eq!(mutes.ask(ended, &asked(&one)), Mute::No, "the end is not included");
+        silences.set(NOW, SilenceId::of_request("host=web-1"), Some(silence("host=web-1", 60)));
+        let mut two = opened(1, 2, vec![member(2, true)]);
+        two.counts.firing = 2;
+        board.apply(NOW, two.clone());
+        assert_eq!(mutes.ask(NOW, &asked(&two)), Mute::No, "one alert is not muted");
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_not_sure_and_what_is_not_known_whole_is_not_muted() {
+        let (board, _, mutes) = rig(vec![], vec![silence("host=web-1", 60)]);
+        let mut one = opened(1, 1, vec![member(1, true)]);
+        assert_eq!(mutes.ask(NOW, &asked(&one)), Mute::Unsure(PATIENCE_LOADING));
+        board.load(NOW, vec![]);
+        assert_eq!(mutes.ask(NOW, &asked(&one)), Mute::Unsure(PATIENCE), "the board is behind");
+        let late = Asked { seen_at: NOW + Span::from_secs(1), ..asked(&one) };
+        one.counts.firing = 2;
+        board.apply(NOW, one.clone());
+        assert_eq!(mutes.ask(NOW, &asked(&one)), Mute::No, "one alert of two is unknown");
+        assert_eq!(mutes.ask(NOW, &late), Mute::Unsure(PATIENCE), "silences may be behind");
+    }
+
+    #[test]
+    fn a_target_is_muted_while_a_source_with_the_same_values_fires_anywhere() {
+        let parse = |text| Matchers::parse([text]).expect("a matcher");
+        let rule = InhibitRule {
+            source: parse("check=ping"),
+            target: parse(r#"source=nagios"#),
+            equal: vec!["host".into(), "site".into()],
+        };
+        let (board, _, mutes) = rig(vec![rule], vec![]);
+        board.load(NOW, vec![]);
+        let target = opened(1, 1, vec![member(1, true)]);
+        board.apply(NOW, target.clone());
+        let ping =
+            |firing| Member { check: "ping".into(), host: "web-1".into(), ..member(2, firing) };
+        let source = opened(2, 1, vec![ping(true)]);
+        assert_eq!(mutes.ask(NOW, &asked(&target)), Mute::No);
+        board.apply(NOW, source.clone());
+        assert_eq!(mutes.ask(NOW, &asked(&target)), Mute::Yes { inhibited: true });
+        assert_eq!(mutes.ask(NOW, &asked(&source)), Mute::No, "it does not mute itself");
+        board.apply(NOW, change(2, 2, false, vec![ping(false)]));
+        assert_eq!(mutes.ask(NOW, &asked(&target)), Mute::No, "the source is over");
+    }
+
+    #[test]
+    fn two_that_are_source_and_target_do_not_mute_each_other() {
+        let all = Matchers::parse(["source=nagios"]).expect("a matcher");
+        let rule = InhibitRule { source: all.clone(), target: all, equal: vec![] };
+        let (board, _, mutes) = rig(vec![rule], vec![]);
+        board.load(NOW, vec![]);
+        let (one, two) = (opened(1, 1, vec![member(1, true)]), opened(2, 1, vec![member(2, true)]));
+        board.apply(NOW, one.clone());
+        board.apply(NOW, two);
+        assert_eq!(mutes.ask(NOW, &asked(&one)), Mute::No);
+    }
+}

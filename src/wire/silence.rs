@@ -94,3 +94,24 @@ pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<(SilenceId, Option<Sil
     };
     Ok((id, Some(silence)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIXTURE: &[u8] = include_bytes!("../../tests/fixtures/wire/silence.v1.json");
+
+    #[test]
+    fn the_stored_form_reads_and_writes_the_same_bytes_and_others_are_refused_by_name() {
+        let id = SilenceId::of_request("change-4711");
+        let key = id.to_string();
+        let (read, silence) = decode(key.as_bytes(), Some(FIXTURE)).expect("version 1");
+        let silence = silence.expect("a silence");
+        assert_eq!((read, silence.id), (id, id));
+        assert_eq!(String::from_utf8_lossy(&encode(&silence)), String::from_utf8_lossy(FIXTURE));
+        assert_eq!(decode(key.as_bytes(), None), Ok((id, None)), "a deleted row");
+        let other = String::from_utf8_lossy(FIXTURE).replace("\"v\":1", "\"v\":9");
+        let error = decode(key.as_bytes(), Some(other.as_bytes())).expect_err("version 9");
+        assert!(error.to_string().contains("version 9 of a silence"), "{error}");
+    }
+}
