@@ -437,7 +437,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let sqlite = crate::journal::sqlite::Settings {
             path: directory.path().to_owned(),
-            ..crate::journal::sqlite::Settings::default()
+            keep_alerts: Span::from_secs(86_400),
+            keep_incidents: Span::from_secs(86_400),
+            max_bytes: 1 << 30,
         };
         let journals: [Arc<dyn Journal>; 2] = [
             Memory::new(Arc::clone(&clock), BTreeMap::new()),
