@@ -3,7 +3,7 @@
 //! The board tells it of every alert it shows, over all shards. It holds an entry a rule for each
 //! firing alert on the board that is a source, so that it is bounded as the board is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::model::matcher::Labels;
 use crate::model::silence::{InhibitRule, REASONS_MAX};
@@ -17,20 +17,20 @@ type Key = Box<[Box<[Box<str>]>]>;
 pub(super) struct Inhibitor {
     rules: Vec<Rule>,
     /// Under which rules and keys an alert is a source.
-    known: HashMap<AlertId, Vec<(usize, Key)>>,
+    known: BTreeMap<AlertId, Vec<(usize, Key)>>,
 }
 
 #[derive(Debug)]
 struct Rule {
     rule: InhibitRule,
     /// By key: the sources, each with whether it is a target as well.
-    sources: HashMap<Key, BTreeMap<AlertId, bool>>,
+    sources: BTreeMap<Key, BTreeMap<AlertId, bool>>,
 }
 
 impl Inhibitor {
     pub(super) fn new(rules: Vec<InhibitRule>) -> Self {
-        let rules = rules.into_iter().map(|rule| Rule { rule, sources: HashMap::new() });
-        Self { rules: rules.collect(), known: HashMap::new() }
+        let rules = rules.into_iter().map(|rule| Rule { rule, sources: BTreeMap::new() });
+        Self { rules: rules.collect(), known: BTreeMap::new() }
     }
 
     /// Whether there are no rules.
@@ -86,11 +86,11 @@ impl Inhibitor {
 }
 
 fn key(rule: &InhibitRule, alert: &Member) -> Key {
-    let values = |tag: &Box<str>| {
+    let values = |tag: &str| {
         let mut values: Vec<Box<str>> = alert.values(tag).iter().map(Into::into).collect();
         values.retain(|value| !value.is_empty());
         values.sort_unstable();
         values.into_boxed_slice()
     };
-    rule.equal.iter().map(values).collect()
+    rule.equal.iter().map(|tag| values(tag)).collect()
 }

@@ -4,7 +4,7 @@
 //! targets while an alert fires that is one of its sources and has the same values under `equal`.
 //! Who asks, when and over which alerts is the business of `board` and `notify`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::change::Member;
@@ -157,11 +157,14 @@ pub enum Mute {
     Unsure(Span),
 }
 
+/// Silences by the value that they ask for.
+type ByValue = BTreeMap<Box<str>, Vec<Arc<Silence>>>;
+
 /// Silences by what an alert must have for them to matter: of each that asks for a certain value of
 /// a tag, one such pair; the rest is looked at for every alert.
 #[derive(Debug, Default)]
 pub struct SilenceIndex {
-    by_pair: HashMap<Box<str>, HashMap<Box<str>, Vec<Arc<Silence>>>>,
+    by_pair: BTreeMap<Box<str>, ByValue>,
     rest: Vec<Arc<Silence>>,
     len: usize,
 }
