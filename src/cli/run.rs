@@ -201,9 +201,6 @@ impl Starting<'_> {
         // so that nothing is handed to somebody who is not there yet.
         // Every instance is scraped and asked for its health, whatever its stages.
         let api = order.part("api");
-        let shows = has(StageName::Api) || has(StageName::Notify);
-        let board = shows.then(|| order.part("board"));
-        let silences = shows.then(|| order.part("silences"));
         let mut collecting = Vec::new();
         let plan = self.collectors(has(StageName::Collect), intakes)?;
         for _ in &plan.workers {
@@ -211,6 +208,10 @@ impl Starting<'_> {
         }
         let correlate = has(StageName::Correlate).then(|| order.part("correlate"));
         let notify = has(StageName::Notify).then(|| order.part("notify"));
+        // Last: without them notify would not be sure, and hold back what it has still to tell.
+        let shows = has(StageName::Api) || has(StageName::Notify);
+        let board = shows.then(|| order.part("board"));
+        let silences = shows.then(|| order.part("silences"));
         // Who tells must know what is muted, over all shards; who shows, too.
         let shown = board.map(|handles| self.board(handles)).transpose()?;
         let known = silences.map(|handles| self.silences(handles)).transpose()?;
