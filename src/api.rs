@@ -15,7 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use crate::board::Board;
+use crate::board::{Board, Desk};
 use crate::clock::SharedClock;
 use crate::live::Live;
 use crate::model::Span;
@@ -31,6 +31,7 @@ mod failure;
 mod incidents;
 pub mod reload;
 pub mod server;
+mod silences;
 mod status;
 
 pub use commands::path_segment;
@@ -82,6 +83,8 @@ pub struct Parts {
     pub board: Option<Arc<Board>>,
     /// Where commands go; none where this instance takes none.
     pub commands: Option<Commands>,
+    /// Where silences are made and muting is known; none where this instance runs without `api`.
+    pub desk: Option<Arc<Desk>>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
@@ -102,6 +105,10 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
         .route("/v1/incidents/{id}/explain", get(explain::incident))
         .route("/v1/alerts/{id}/explain", get(explain::alert))
+        .route("/v1/silences", get(silences::list).post(silences::submit))
+        .route("/v1/silences/preview", post(silences::preview))
+        .route("/v1/silences/{id}", get(silences::one))
+        .route("/v1/silences/{id}/expire", post(silences::expire))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))

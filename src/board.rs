@@ -13,17 +13,26 @@ use dashmap::DashMap;
 use tracing::warn;
 
 use crate::model::command::Comment;
+use crate::model::silence::InhibitRule;
 use crate::model::{
     AlertId, Change, ChangeKind, CommandResult, IncidentId, Matchers, Member, Resolution, Span,
     Status, Timestamp,
 };
 use crate::telemetry::Metrics;
 
+pub mod desk;
 pub mod follow;
+mod inhibit;
+pub mod mute;
 pub mod results;
+pub mod silences;
 
+pub use desk::Desk;
 pub use follow::{Follow, Loaded, RowLoader};
+use inhibit::Inhibitor;
+pub use mute::Mutes;
 pub use results::Results;
+pub use silences::Silences;
 
 /// How many ids a reader takes from the index at a time, so that it never keeps the writer
 /// waiting for long.
@@ -75,6 +84,11 @@ pub struct Shown {
 }
 
 impl Shown {
+    /// The alerts that are known of it, by start.
+    pub fn alerts(&self) -> impl Iterator<Item = &Member> {
+        self.alerts.values()
+    }
+
     /// The incident with all alerts that are known of it, by start.
     #[must_use]
     pub fn whole(&self) -> Change {
@@ -207,6 +221,7 @@ pub struct Board {
     results: Results,
     /// How many changes all timelines hold.
     timelines: AtomicUsize,
+    inhibitor: RwLock<Inhibitor>,
     loaded: AtomicBool,
     as_of: AtomicI64,
 }
@@ -238,9 +253,16 @@ impl Board {
             index: RwLock::default(),
             results: Results::default(),
             timelines: AtomicUsize::new(0),
+            inhibitor: RwLock::default(),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
         }
+    }
+
+    /// The same with rules of inhibition, whose sources it keeps from now on.
+    #[must_use]
+    pub fn inhibiting(self, rules: Vec<InhibitRule>) -> Self {
+        Self { inhibitor: RwLock::new(Inhibitor::new(rules)), ..self }
     }
 
     /// Shows what a change says, unless something as new is shown already; says whether it did.
@@ -388,15 +410,25 @@ impl Board {
         let was_at = entry.change.at;
         // Copies only where a reader holds the old one just now.
         let shown = Arc::make_mut(&mut entry);
+        let inhibiting = self.has_rules();
+        let mut fate: Vec<(AlertId, Option<Member>)> = Vec::new();
+        if inhibiting {
+            let firing = |member: &Member| (open && member.firing).then(|| member.clone());
+            fate.extend(members.iter().map(|member| (member.id, firing(member))));
+            if !open {
+                // An end says of every alert that it fires no more.
+                fate.extend(shown.alerts.keys().map(|id| (*id, None)));
+            }
+        }
         shown.change = change;
         shown.known_at = now;
         let cut = self.note(&mut shown.timeline, happened);
         let had = shown.alerts.len();
         shown.alerts.retain(|alert, _| {
             let stays = stays(*alert);
-            if !stays {
-                // It may be shown where it came to already.
-                self.homes.remove_if(alert, |_, home| *home == id);
+            // It may be shown where it came to already.
+            if !stays && self.homes.remove_if(alert, |_, home| *home == id).is_some() {
+                fate.push((*alert, None));
             }
             stays
         });
@@ -408,16 +440,20 @@ impl Board {
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
             let gone = match over {
-                Some(id) => shown.alerts.remove_entry(&id),
-                None => shown.alerts.pop_first(),
+                Some(id) => shown.alerts.remove(&id).map(|_| id),
+                None => shown.alerts.pop_first().map(|(id, _)| id),
             };
-            if let Some((alert, _)) = gone {
+            if let Some(alert) = gone {
                 self.homes.remove(&alert);
+                fate.push((alert, None));
             }
             dropped += 1;
         }
         let has = shown.alerts.len();
         drop(entry);
+        if inhibiting {
+            self.inhibit(fate);
+        }
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
         self.metrics.board_dropped.with_label_values(&["timeline"]).inc_by(cut);
         self.write_index(|index| {
@@ -471,8 +507,14 @@ impl Board {
         let removed = self.shown.remove(&id);
         if let Some((_, shown)) = &removed {
             self.timelines.fetch_sub(shown.timeline.len(), Ordering::Relaxed);
+            let mut fate = Vec::new();
             for alert in shown.alerts.keys() {
-                self.homes.remove_if(alert, |_, home| *home == id);
+                if self.homes.remove_if(alert, |_, home| *home == id).is_some() {
+                    fate.push((*alert, None));
+                }
+            }
+            if self.has_rules() {
+                self.inhibit(fate);
             }
         }
         self.write_index(|index| {
@@ -493,6 +535,20 @@ impl Board {
         };
         set("open", open);
         set("resolved", all - open);
+    }
+
+    fn has_rules(&self) -> bool {
+        !self.inhibitor.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn inhibit(&self, fate: Vec<(AlertId, Option<Member>)>) {
+        if fate.is_empty() {
+            return;
+        }
+        let mut inhibitor = self.inhibitor.write().unwrap_or_else(PoisonError::into_inner);
+        for (id, firing) in fate {
+            inhibitor.set(id, firing.as_ref());
+        }
     }
 
     fn write_index<T>(&self, with: impl FnOnce(&mut Index) -> T) -> T {

@@ -14,12 +14,14 @@ use std::sync::Arc;
 use ::config::{Environment, File, FileFormat};
 
 use crate::model::CorrelateSettings;
+use crate::model::silence::{InhibitRule, SilenceSettings};
 use crate::telemetry::logs::Format;
 use crate::{api, collect, journal, kafka, notify};
 
 mod collect_section;
 mod correlate_section;
 mod journal_section;
+mod mute_section;
 mod notify_section;
 mod read;
 mod server_section;
@@ -50,6 +52,7 @@ pub struct Config {
     collect: Collect,
     correlate: Correlate,
     notify: notify::Settings,
+    mute: mute_section::Mute,
     api: api::Settings,
     level: String,
     format: Format,
@@ -213,6 +216,18 @@ impl Config {
         notify::Settings { seed: fastrand::u64(..), ..self.notify.clone() }
     }
 
+    /// What holds silences to their bounds.
+    #[must_use]
+    pub fn silences(&self) -> SilenceSettings {
+        self.mute.silences.clone()
+    }
+
+    /// The rules of inhibition.
+    #[must_use]
+    pub fn inhibit(&self) -> Vec<InhibitRule> {
+        self.mute.inhibit.clone()
+    }
+
     /// What the HTTP server goes by.
     #[must_use]
     pub fn api(&self) -> api::Settings {
@@ -307,6 +322,7 @@ impl fmt::Debug for Config {
             .field("source_topics", &topics)
             .field("correlate", &self.correlate)
             .field("notify", &notify_section::masked(&self.notify))
+            .field("mute", &self.mute)
             .field("api", &self.api)
             .field("level", &self.level)
             .field("format", &self.format)
@@ -348,11 +364,11 @@ fn read_all(mut root: Node<'_>) -> Config {
     let journal = journal_section::read(root.table("journal"));
     let collect = collect_section::read(root.table("collect"), &journal);
     let correlate = correlate_section::read(root.table("correlate"));
-    let notify = notify_section::read(root.table("notify"));
+    let (notify, mute) = notify_section::read(root.table("notify"));
     let api = server_section::read_api(root.table("api"));
     let (level, format) = server_section::read_log(root.table("log"));
     root.finish();
-    Config { journal, collect, correlate, notify, api, level, format }
+    Config { journal, collect, correlate, notify, mute, api, level, format }
 }
 
 fn list(problems: &[Problem]) -> String {

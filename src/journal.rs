@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::model::Timestamp;
-use crate::stage::{Kind, Offset, Outgoing, Record, Row, Slot, Topic};
+use crate::stage::{Kind, Offset, Outgoing, Record, Route, Row, Slot, Topic};
 
 pub mod memory;
 pub mod sqlite;
@@ -188,6 +188,14 @@ pub trait Appender: Send {
     /// # Errors
     /// When any of it is not; the caller must take all of it for lost.
     fn settle(&mut self) -> Result<(), JournalError>;
+
+    /// Sets or deletes rows of a topic that no group owns, and waits until that is durable.
+    ///
+    /// # Errors
+    /// When it could not be made durable, or rows cannot be set here.
+    fn put(&mut self, topic: Topic, _: Vec<(Route, Row)>) -> Result<(), JournalError> {
+        Err(JournalError::fatal(format!("put of rows into {topic}"), "only records go here"))
+    }
 
     /// Sends records and waits until they are durable.
     ///

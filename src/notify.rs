@@ -20,7 +20,7 @@ pub mod stage;
 
 pub use delivery::{Delivery, DeliveryId, Outcome};
 pub use entry::ALERTS_MAX;
-pub use stage::{Notify, Room};
+pub use stage::{Held, Notify, Room};
 
 /// How many pairs of ended incident and receiver are remembered in a partition; beyond it the
 /// longest ended is forgotten before `keep` is over, which costs nothing but a repeated first notice

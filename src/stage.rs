@@ -43,17 +43,20 @@ pub enum Topic {
     Deliveries,
     /// What could not be read.
     DeadLetters,
+    /// Silences, a row each.
+    Silences,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Events,
         Self::Alerts,
         Self::State,
         Self::Incidents,
         Self::Deliveries,
         Self::DeadLetters,
+        Self::Silences,
     ];
 
     /// The word for it in config keys, metrics and the embedded journal.
@@ -66,6 +69,7 @@ impl Topic {
             Self::Incidents => "incidents",
             Self::Deliveries => "deliveries",
             Self::DeadLetters => "dead_letters",
+            Self::Silences => "silences",
         }
     }
 }

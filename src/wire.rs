@@ -13,6 +13,7 @@ pub mod rate;
 pub mod request;
 pub mod row;
 pub mod settings;
+pub mod silence;
 pub mod update;
 
 /// Bytes that are none of the forms this version knows.

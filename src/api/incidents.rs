@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::Parts;
 use super::failure::Failure;
-use crate::board::{Board, Query, Wanted};
-use crate::model::{IncidentId, Matchers};
+use crate::board::{Board, Query, Shown, Wanted};
+use crate::model::silence::Muted;
+use crate::model::{IncidentId, Matchers, Timestamp};
 use crate::wire;
 
 /// How many incidents an answer holds when the question does not say.
@@ -34,12 +35,19 @@ pub(super) async fn list(
     let board = loaded(&parts)?;
     // Before reading, so that the age is never understated.
     let as_of = board.as_of();
+    let (desk, now) = (parts.desk.clone(), parts.clock.now());
     // A regular expression held against every incident takes milliseconds: not on a thread that
     // other requests wait for.
     let answer = tokio::task::spawn_blocking(move || {
         let page = board.list(&query);
-        let incidents: Vec<Value> =
-            page.incidents.iter().map(|shown| without_alerts(&shown.change)).collect();
+        let incident = |shown: &Arc<Shown>| {
+            let mut incident = without_alerts(&shown.change);
+            if let Some(desk) = &desk {
+                incident["muted"] = muted(desk.mutes().incident(now, shown));
+            }
+            incident
+        };
+        let incidents: Vec<Value> = page.incidents.iter().map(incident).collect();
         let next = page.next.map(|id| id.to_string());
         json!({"incidents": incidents, "next": next, "as_of": as_of.as_millis()})
     });
@@ -61,6 +69,15 @@ pub(super) async fn one(
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_such_incident", message));
     };
     let mut answer = wire::change::to_json(&shown.whole());
+    if let Some(desk) = &parts.desk {
+        let (mutes, now) = (desk.mutes(), parts.clock.now());
+        answer["muted"] = muted(mutes.incident(now, &shown));
+        if let Some(alerts) = answer["alerts"].as_array_mut() {
+            for (json, alert) in alerts.iter_mut().zip(shown.alerts()) {
+                json["muted"] = muted(mutes.alert(now, alert));
+            }
+        }
+    }
     answer["as_of"] = as_of.as_millis().into();
     Ok(Json(answer))
 }
@@ -119,6 +136,17 @@ pub(super) fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
     }
     let message = "the open incidents are still being loaded; /health/ready says how it goes";
     Err(Failure::unavailable("board_not_loaded", message))
+}
+
+/// Why something is muted, and until when; null where it is not.
+fn muted(muted: Option<Muted>) -> Value {
+    muted.map_or(Value::Null, |Muted { by, inhibited_by, until }| {
+        json!({
+            "by": by.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "inhibited_by": inhibited_by.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "until": until.map(Timestamp::as_millis),
+        })
+    })
 }
 
 fn without_alerts(change: &crate::model::Change) -> Value {

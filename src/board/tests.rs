@@ -15,7 +15,7 @@ fn start(nth: i64) -> Timestamp {
     NOW + Span::from_secs(nth)
 }
 
-fn member(nth: i64, firing: bool) -> Member {
+pub(super) fn member(nth: i64, firing: bool) -> Member {
     let host = format!("web-{nth}");
     let identity = Identity::new("nagios", Some(&host), Some("cpu"), None);
     Member {

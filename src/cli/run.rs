@@ -17,7 +17,8 @@ use tracing::{error, info};
 use super::Failure;
 use crate::api;
 use crate::api::reload::Reload;
-use crate::board::{self, Board, Follow};
+use crate::board::silences::Watch;
+use crate::board::{self, Board, Desk, Follow, Mutes, Silences};
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, Collect, Duty, Room, dead_letter, decode};
 use crate::config::{Config, JournalSettings};
@@ -255,7 +256,6 @@ impl Starting<'_> {
         // so that nothing is handed to somebody who is not there yet.
         // Every instance is scraped and asked for its health, whatever its stages.
         let api = order.part("api");
-        let board = has(StageName::Api).then(|| order.part("board"));
         let mut collecting = Vec::new();
         let plan = self.collectors(has(StageName::Collect), intakes)?;
         for _ in &plan.workers {
@@ -263,8 +263,17 @@ impl Starting<'_> {
         }
         let correlate = has(StageName::Correlate).then(|| order.part("correlate"));
         let notify = has(StageName::Notify).then(|| order.part("notify"));
+        // Last: without them notify would not be sure, and hold back what it has still to tell.
+        let shows = has(StageName::Api) || has(StageName::Notify);
+        let board = shows.then(|| order.part("board"));
+        let silences = shows.then(|| order.part("silences"));
+        // Who tells must know what is muted, over all shards; who shows, too.
+        let shown = board.map(|handles| self.board(handles)).transpose()?;
+        let known = silences.map(|handles| self.silences(handles)).transpose()?;
+        let both = shown.clone().zip(known);
         if let Some(handles) = notify {
-            self.notify(handles)?;
+            let mutes = both.clone().map(|(board, silences)| Mutes::new(board, silences));
+            self.notify(handles, mutes)?;
         }
         if let Some(handles) = correlate {
             self.correlate(handles)?;
@@ -272,11 +281,13 @@ impl Starting<'_> {
         for (worker, handles) in plan.workers.into_iter().zip(collecting) {
             self.collect(worker, handles)?;
         }
-        let shown = board.map(|handles| self.board(handles)).transpose()?;
-        self.api(shown, plan.intake, reload, api)
+        let both = both.filter(|_| has(StageName::Api));
+        let desk = both.map(|(board, silences)| self.desk(board, silences)).transpose()?;
+        let shown = shown.filter(|_| has(StageName::Api));
+        self.api(shown, desk, plan.intake, reload, api)
     }
 
-    fn notify(&self, (stop, busy): Handles) -> Result<(), Failure> {
+    fn notify(&self, (stop, busy): Handles, mutes: Option<Mutes>) -> Result<(), Failure> {
         let parts = Deliver {
             settings: self.in_force.notify.clone(),
             journal: Arc::clone(&self.parts.journal),
@@ -285,6 +296,7 @@ impl Starting<'_> {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             lines: self.parts.lines.clone(),
+            mutes,
             stop,
         };
         self.thread("notify", busy, move || deliver::run(parts))
@@ -345,7 +357,10 @@ impl Starting<'_> {
     }
 
     fn board(&self, (stop, busy): Handles) -> Result<Arc<Board>, Failure> {
-        let board = Arc::new(Board::new(board::Settings::default(), self.metrics.clone()));
+        let board = Arc::new(
+            Board::new(board::Settings::default(), self.metrics.clone())
+                .inhibiting(self.parts.config.inhibit()),
+        );
         let follow = Follow {
             journal: Arc::clone(&self.parts.journal),
             board: Arc::clone(&board),
@@ -359,9 +374,31 @@ impl Starting<'_> {
         Ok(board)
     }
 
+    fn silences(&self, (stop, busy): Handles) -> Result<Arc<Silences>, Failure> {
+        let silences = Arc::new(Silences::default());
+        let watch = Watch {
+            journal: Arc::clone(&self.parts.journal),
+            silences: Arc::clone(&silences),
+            settings: self.parts.config.silences(),
+            clock: Arc::clone(&self.parts.clock),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            stop,
+        };
+        self.thread("silences", busy, move || watch.run())?;
+        Ok(silences)
+    }
+
+    fn desk(&self, board: Arc<Board>, silences: Arc<Silences>) -> Result<Arc<Desk>, Failure> {
+        let appender = self.journal(|journal| journal.appender())?;
+        let clock = Arc::clone(&self.parts.clock);
+        Ok(Arc::new(Desk::new(board, silences, self.parts.config.silences(), clock, appender)))
+    }
+
     fn api(
         &self,
         board: Option<Arc<Board>>,
+        desk: Option<Arc<Desk>>,
         intake: Option<Intake>,
         reload: Option<Reload>,
         (stop, busy): Handles,
@@ -388,6 +425,7 @@ impl Starting<'_> {
             metrics: self.metrics.clone(),
             board,
             commands,
+            desk,
             intake,
             stop,
         };

@@ -148,6 +148,7 @@ fn topics(mut node: Node<'_>) -> BTreeMap<Topic, TopicSettings> {
         (Topic::Incidents, Some(4)),
         (Topic::Deliveries, None),
         (Topic::DeadLetters, Some(1)),
+        (Topic::Silences, Some(1)),
     ] {
         let mut table = node.table(topic.as_str());
         let name = table

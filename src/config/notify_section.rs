@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Problem;
+use super::mute_section::{self, Mute};
 use super::read::Node;
 use crate::model::Span;
 use crate::notify::{
@@ -23,7 +24,7 @@ const DAY: Span = Span::from_secs(86_400);
 /// The keys of which a receiver has exactly one.
 const KINDS: [&str; 2] = ["log", "webhook"];
 
-pub(super) fn read(mut node: Node<'_>) -> Settings {
+pub(super) fn read(mut node: Node<'_>) -> (Settings, Mute) {
     let receivers = receivers(&mut node);
     let names: Vec<&str> = receivers.iter().map(|receiver| receiver.name.as_ref()).collect();
     let given = node.has("route");
@@ -40,8 +41,9 @@ pub(super) fn read(mut node: Node<'_>) -> Settings {
     }
     let growth_every = node.span("growth_every", Span::from_secs(300), Span::ZERO, DAY);
     let keep = node.span("keep", DAY, Span::MINUTE, Span::from_secs(30 * 86_400));
+    let mute = mute_section::read(&mut node);
     node.finish();
-    Settings { receivers, route, retry_min, retry_max, growth_every, keep, seed: 0 }
+    (Settings { receivers, route, retry_min, retry_max, growth_every, keep, seed: 0 }, mute)
 }
 
 fn receivers(node: &mut Node<'_>) -> Vec<ReceiverSettings> {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::model::Timestamp;
-use crate::stage::{Kind, Offset, Outgoing, Row, Slot, Topic};
+use crate::stage::{Kind, Offset, Outgoing, Route, Row, Slot, Topic};
 
 /// The most records of one batch.
 const BATCH_RECORDS: usize = 4_096;
@@ -394,6 +394,21 @@ impl Appender for MemoryAppender {
             return Ok(());
         }
         self.memory.append_all(&mut inner, records)?;
+        drop(inner);
+        self.memory.woken.notify_all();
+        Ok(())
+    }
+
+    fn put(&mut self, topic: Topic, rows: Vec<(Route, Row)>) -> Result<(), JournalError> {
+        let mut inner = self.memory.lock();
+        if inner.failing_appends > 0 {
+            inner.failing_appends -= 1;
+            return Err(JournalError::retry("append", "made to fail"));
+        }
+        let (now, count) = (self.memory.clock.now(), self.memory.count(topic));
+        for (route, row) in rows {
+            inner.tables.entry((topic, route.partition(count))).or_default().set(now, row);
+        }
         drop(inner);
         self.memory.woken.notify_all();
         Ok(())

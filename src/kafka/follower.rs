@@ -123,7 +123,7 @@ impl Drop for KafkaFollower {
 /// Where the kinds of a topic's records are found.
 pub(super) const fn kinds(topic: Topic) -> Kinds {
     match topic {
-        Topic::State | Topic::Deliveries => Kinds::Row,
+        Topic::State | Topic::Deliveries | Topic::Silences => Kinds::Row,
         _ => Kinds::Header,
     }
 }

@@ -19,7 +19,7 @@ use super::native::KIND_HEADER;
 use super::topics::Names;
 use crate::clock::Stopwatch;
 use crate::journal::{Appender, JournalError};
-use crate::stage::{Kind, Outgoing, Row, Slot, Topic};
+use crate::stage::{Kind, Outgoing, Route, Row, Slot, Topic};
 
 /// How long records may wait for room or for their acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(35);
@@ -180,6 +180,15 @@ impl Appender for KafkaAppender {
     fn begin(&mut self, records: Vec<Outgoing>) -> Result<(), JournalError> {
         self.renew()?;
         self.sender.send(&records)
+    }
+
+    fn put(&mut self, topic: Topic, rows: Vec<(Route, Row)>) -> Result<(), JournalError> {
+        let (_, count) = self.names.of(topic);
+        let place = |route: Route| Slot { input: 0, partition: route.partition(count) };
+        let rows: Vec<(Slot, Row)> =
+            rows.into_iter().map(|(route, row)| (place(route), row)).collect();
+        self.begin_rows(topic, &rows)?;
+        self.settle()
     }
 
     fn settle(&mut self) -> Result<(), JournalError> {

@@ -45,7 +45,7 @@ const fn wanted(topic: Topic) -> &'static [(&'static str, &'static str, Must)] {
         Topic::Alerts => &[DELETE, LARGE, STAMP, ("retention.ms", WEEK, Must::Make)],
         Topic::Incidents => &[DELETE, LARGE, STAMP, ("retention.ms", MONTH, Must::Make)],
         Topic::DeadLetters => &[DELETE, LARGE, ("retention.ms", MONTH, Must::Make)],
-        Topic::State | Topic::Deliveries => &[
+        Topic::State | Topic::Deliveries | Topic::Silences => &[
             COMPACT,
             LARGE,
             ("segment.ms", "3600000", Must::Make),

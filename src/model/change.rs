@@ -314,6 +314,18 @@ impl Change {
     }
 }
 
+impl Labels for Member {
+    fn values(&self, name: &str) -> Values<'_> {
+        match name {
+            "source" => Values::one(&self.source),
+            "host" => Values::one(&self.host),
+            "check" => Values::one(&self.check),
+            "status" => Values::one(self.status.as_str()),
+            _ => self.tags.values(name),
+        }
+    }
+}
+
 impl Labels for Change {
     fn values(&self, name: &str) -> Values<'_> {
         match name {

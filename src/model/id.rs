@@ -20,7 +20,11 @@ const HASH_DIGITS: usize = 13;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// A well-known id, but of another kind.
-    #[error("`{text}` is the id of an {found}; an {wanted} id begins with `{prefix}`")]
+    #[error(
+        "`{text}` is the id of {} {found}; {} {wanted} id begins with `{prefix}`",
+        article(found),
+        article(wanted)
+    )]
     OtherKind {
         /// What was given.
         text: String,
@@ -96,8 +100,12 @@ fn fill(digits: &mut [u8], mut number: u64) {
     }
 }
 
-const KINDS: [(&str, &str); 3] =
-    [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan")];
+const KINDS: [(&str, &str); 4] =
+    [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan"), ("sil_", "silence")];
+
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
 
 fn parse(text: &str, prefix: &'static str, wanted: &'static str) -> Result<Raw, IdError> {
     if let Some(raw) = text.strip_prefix(prefix).and_then(Raw::parse) {
@@ -192,6 +200,22 @@ impl MaintenanceId {
     }
 }
 
+id!(
+    /// The id of a silence.
+    SilenceId,
+    "sil_",
+    "silence"
+);
+
+impl SilenceId {
+    /// From the request that asks for it, so that a repeat of the request makes the same silence.
+    #[must_use]
+    pub fn of_request(request: &str) -> Self {
+        let identity = Identity::new("silence", Some(request), None, None);
+        Self::derive(Timestamp::from_millis(0), &identity, 0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,5 +240,11 @@ mod tests {
         let error = IncidentId::parse(&alert).expect_err("an alert id");
         assert!(error.to_string().contains("is the id of an alert"), "{error}");
         assert!(IncidentId::parse("inc_zz").is_err());
+        let incident = IncidentId::derive(Timestamp::default(), &identity("a"), 0).to_string();
+        let error = SilenceId::parse(&incident).expect_err("an incident id").to_string();
+        assert!(
+            error.contains("the id of an incident; a silence id begins with `sil_`"),
+            "{error}"
+        );
     }
 }

@@ -90,6 +90,7 @@ impl Entry {
             attempts: 0,
             retry_at: None,
             ended_at: None,
+            muted: false,
             pending: None,
         };
         Self::stored(row)
@@ -105,6 +106,8 @@ impl Entry {
         let row = &mut self.row;
         row.revision = change.revision;
         let was_quiet = row.pending.as_ref().is_some_and(is_quiet);
+        // Held back as muted when it ended: nobody knows of it, and nobody needs to.
+        let muted = std::mem::take(&mut row.muted);
         if change.is_open() {
             row.routed = routed;
             row.ended_at = None;
@@ -129,13 +132,31 @@ impl Entry {
             return if row.routed { Keep::Yes } else { Keep::No };
         }
         let transient = change.at < row.opened_at + row.wait;
-        if row.must && !transient && !was_quiet { Keep::Yes } else { Keep::No }
+        if row.must && !transient && !was_quiet && !muted { Keep::Yes } else { Keep::No }
+    }
+
+    /// Whether muting has a say: of what is over nobody is kept in the dark who knows of it.
+    pub(super) fn can_be_muted(&self) -> bool {
+        let knows = self.row.told || self.row.tried;
+        self.row.pending.as_ref().is_some_and(|pending| pending.is_open() || !knows)
+    }
+
+    /// It is held back; of what is over and unknown to the receiver nothing is left to tell. Says
+    /// whether the row is another now.
+    pub(super) fn hold(&mut self) -> (Keep, bool) {
+        if self.row.pending.as_ref().is_some_and(|pending| !pending.is_open()) {
+            return (Keep::No, true);
+        }
+        let fresh = !self.row.told && !self.row.tried && !self.row.muted;
+        self.row.muted |= fresh;
+        (Keep::Yes, fresh)
     }
 
     /// Starts an attempt and hands out what it says.
     pub(super) fn depart(&mut self) -> Change {
         let change = self.row.pending.clone().expect("only what is pending becomes due");
         self.row.tried |= !self.row.told;
+        self.row.muted = false;
         self.flight = Some(Flight {
             said: Said {
                 revision: change.revision,

@@ -21,6 +21,8 @@ use crate::model::{AlertId, Change, Matchers, Span, Status};
 use crate::stage::Output;
 use crate::wire;
 
+mod muted;
+
 /// The fold with what outlives it.
 struct World {
     settings: Arc<Settings>,

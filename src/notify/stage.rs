@@ -11,7 +11,8 @@ use super::delivery::{Delivery, DeliveryId, Outcome, backoff};
 use super::entry::{Entry, Keep, Next};
 use super::route::{ReceiverNo, Routes, UnknownReceiver};
 use super::{ENDED_MAX, Settings};
-use crate::model::{Change, IncidentId, Timestamp};
+use crate::model::silence::{Asked, Mute};
+use crate::model::{Change, IncidentId, Span, Timestamp};
 use crate::stage::{Output, Row, RowError};
 use crate::wire::ledger;
 
@@ -56,6 +57,36 @@ enum Place {
 struct Slot {
     entry: Entry,
     place: Place,
+    /// When its newest revision was read.
+    seen_at: Timestamp,
+    /// Since when it is not sure whether it is muted.
+    unsure_since: Option<Timestamp>,
+    /// Whether it is held back as muted.
+    held: bool,
+}
+
+impl Slot {
+    fn new(entry: Entry, seen_at: Timestamp) -> Self {
+        Self { entry, place: Place::Nowhere, seen_at, unsure_since: None, held: false }
+    }
+}
+
+/// How often what is muted is asked for again.
+const ASK_EVERY: Span = Span::from_secs(1);
+/// How soon what is not sure is asked for again.
+const ASK_SOON: Span = Span::from_millis(20);
+/// How many questions a call asks at most; the rest waits for its turn, the longest due first.
+const ASK_MAX: usize = 1_000;
+
+/// What muting did since it was last asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Notices held back by silences alone.
+    pub silenced: u64,
+    /// Notices held back in which inhibition had a part.
+    pub inhibited: u64,
+    /// Notices told since it was not sure in time.
+    pub unsure: u64,
 }
 
 /// Tells receivers what an incident is now, where that differs from what they were told.
@@ -72,6 +103,7 @@ pub struct Notify {
     dirty: BTreeSet<Key>,
     /// Rows of receivers that are no longer configured.
     orphans: Vec<Vec<u8>>,
+    held: Held,
 }
 
 impl Notify {
@@ -90,6 +122,7 @@ impl Notify {
             ready: BTreeMap::new(),
             dirty: BTreeSet::new(),
             orphans: Vec::new(),
+            held: Held::default(),
         })
     }
 
@@ -103,7 +136,7 @@ impl Notify {
         let row = ledger::decode(value).map_err(|error| bad(error.to_string()))?;
         match self.number(name) {
             Some(to) => {
-                let slot = Slot { entry: Entry::stored(row), place: Place::Nowhere };
+                let slot = Slot::new(Entry::stored(row), Timestamp::MIN);
                 self.slots.insert((incident, to), slot);
             }
             None => self.orphans.push(key.to_vec()),
@@ -118,6 +151,7 @@ impl Notify {
         let keys: Vec<Key> = self.slots.keys().copied().collect();
         for key in keys {
             if let Some(slot) = self.slots.get_mut(&key) {
+                slot.seen_at = now;
                 let retry_at = &mut slot.entry.row.retry_at;
                 *retry_at = retry_at.map(|at| at.min(latest));
             }
@@ -135,10 +169,9 @@ impl Notify {
         let opened_at = first_seen.map_or(change.at, |slot| slot.entry.row.opened_at);
         let routed = if change.is_open() { self.routes.to(change) } else { Vec::new() };
         for (to, wait) in &routed {
-            self.slots.entry((id, *to)).or_insert_with(|| Slot {
-                entry: Entry::new(now, opened_at, *wait),
-                place: Place::Nowhere,
-            });
+            self.slots
+                .entry((id, *to))
+                .or_insert_with(|| Slot::new(Entry::new(now, opened_at, *wait), now));
         }
         let fresh = routed.iter().map(|(to, _)| (id, *to)).filter(|key| !known.contains(key));
         let touched: Vec<Key> = known.iter().copied().chain(fresh).collect();
@@ -148,6 +181,7 @@ impl Notify {
                 continue;
             }
             let routed = routed.iter().any(|(to, _)| *to == key.1);
+            slot.seen_at = now;
             let keep = slot.entry.take(now, change, routed);
             self.keep_or_drop(key, keep);
         }
@@ -197,12 +231,66 @@ impl Notify {
     /// Hands out what is due, as far as the receivers have room. The rows that `seal` hands out
     /// next must be durable before any of it is sent: they hold what a repeat must say.
     pub fn take_due(&mut self, room: &mut Room) -> Vec<Delivery> {
+        self.take_due_unless(Timestamp::MIN, room, &mut |_| Mute::No)
+    }
+
+    /// The same but for what is muted: that is held back and asked for again each second, until it
+    /// may be told or is over. Where it is not sure in time, it is told: better twice than lost.
+    pub fn take_due_unless(
+        &mut self,
+        now: Timestamp,
+        room: &mut Room,
+        ask: &mut dyn FnMut(&Asked) -> Mute,
+    ) -> Vec<Delivery> {
         let mut due = Vec::new();
+        let mut held: Vec<(Key, Timestamp)> = Vec::new();
+        let mut over: Vec<Key> = Vec::new();
+        let mut questions = ASK_MAX;
         for (to, ready) in &mut self.ready {
             let Some((name, free)) = room.0.get_mut(usize::from(to.0)) else { continue };
-            while *free > 0 {
+            while *free > 0 && questions > 0 {
                 let Some((_, key)) = ready.pop_first() else { break };
                 let slot = self.slots.get_mut(&key).expect("what is ready has an entry");
+                questions -= 1;
+                let asked = Asked {
+                    incident: key.0,
+                    revision: slot.entry.row.revision,
+                    seen_at: slot.seen_at,
+                };
+                let answer = if slot.entry.can_be_muted() { ask(&asked) } else { Mute::No };
+                match answer {
+                    Mute::No => {}
+                    Mute::Unsure(patience) => {
+                        let since = *slot.unsure_since.get_or_insert(now);
+                        if now < since + patience {
+                            held.push((key, now + ASK_SOON));
+                            continue;
+                        }
+                        self.held.unsure += 1;
+                    }
+                    Mute::Yes { inhibited } => {
+                        slot.unsure_since = None;
+                        if !std::mem::replace(&mut slot.held, true) {
+                            let count = &mut self.held;
+                            *(if inhibited {
+                                &mut count.inhibited
+                            } else {
+                                &mut count.silenced
+                            }) += 1;
+                        }
+                        let (keep, fresh) = slot.entry.hold();
+                        if fresh {
+                            self.dirty.insert(key);
+                        }
+                        match keep {
+                            Keep::Yes => held.push((key, now + ASK_EVERY)),
+                            Keep::No => over.push(key),
+                        }
+                        continue;
+                    }
+                }
+                slot.unsure_since = None;
+                slot.held = false;
                 let first = !slot.entry.row.tried && !slot.entry.row.told;
                 let failed = slot.entry.row.attempts;
                 let change = slot.entry.depart();
@@ -216,7 +304,24 @@ impl Notify {
                 due.push(Delivery { id, change, failed });
             }
         }
+        for (key, again) in held {
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.place = Place::Send(again);
+                self.sends.insert((again, key));
+            }
+        }
+        for key in over {
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.place = Place::Nowhere;
+            }
+            self.remove(key);
+        }
         due
+    }
+
+    /// What muting did since the last call.
+    pub fn take_held(&mut self) -> Held {
+        std::mem::take(&mut self.held)
     }
 
     /// Hands out the rows that changed since the last call.

@@ -72,6 +72,10 @@ pub struct Metrics {
     pub board_incidents: IntGaugeVec,
     /// What the board left out to keep its bounds.
     pub board_dropped: IntCounterVec,
+    /// Silences, by state.
+    pub silences: IntGaugeVec,
+    /// Notices that were held back, by reason.
+    pub muted: IntCounterVec,
     /// How far the log's time is ahead of this machine's clock.
     pub log_ahead_seconds: Gauge,
     reload_success: IntGauge,
@@ -234,6 +238,18 @@ impl Metrics {
                 "muster_board_dropped_total",
                 "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline and result for room, change as unreadable.",
                 &["what"],
+            )?,
+            silences: gauges(
+                r,
+                "muster_silences",
+                "Silences, by state (pending, active, expired).",
+                &["state"],
+            )?,
+            muted: counters(
+                r,
+                "muster_notices_muted_total",
+                "Notices held back, by reason (silence, inhibition), and those told since it was not sure in time (unsure).",
+                &["reason"],
             )?,
             log_ahead_seconds: float_gauge(
                 r,

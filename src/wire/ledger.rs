@@ -56,6 +56,8 @@ pub struct LedgerRow {
     pub retry_at: Option<Timestamp>,
     /// By the worker's clock, since when it is over with nothing left to tell.
     pub ended_at: Option<Timestamp>,
+    /// Whether it was never told, is held back as muted, and nothing happened since but its end.
+    pub muted: bool,
     /// The incident as it is, with the kinds and alerts since it was last told; none where nothing
     /// happened since.
     pub pending: Option<Change>,
@@ -90,6 +92,8 @@ struct WireRow<'a> {
     attempts: u32,
     retry_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    muted: bool,
     pending: Option<Cow<'a, Change>>,
 }
 
@@ -131,6 +135,7 @@ pub fn encode(row: &LedgerRow) -> Vec<u8> {
         attempts: row.attempts,
         retry_at: row.retry_at,
         ended_at: row.ended_at,
+        muted: row.muted,
         pending: row.pending.as_ref().map(Cow::Borrowed),
     };
     to_vec(&wire, 512)
@@ -168,6 +173,7 @@ pub fn decode(bytes: &[u8]) -> Result<LedgerRow, WireError> {
         attempts: wire.attempts,
         retry_at: wire.retry_at,
         ended_at: wire.ended_at,
+        muted: wire.muted,
         pending: wire.pending.map(Cow::into_owned),
     })
 }
@@ -304,6 +310,7 @@ mod tests {
                     must: flags.3 && pending.is_some(),
                     attempts: rest.2,
                     retry_at: rest.3,
+                    muted: false,
                     ended_at: rest.4,
                     pending,
                 }

@@ -13,9 +13,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{debug, error, info, warn};
 
+use crate::board::Mutes;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Batch, Class, Commit, Feed, Group, Journal, JournalError, Polled};
 use crate::live::Live;
+use crate::model::silence::{Asked, Mute};
 use crate::model::{Change, IncidentId, Span};
 use crate::notify::receiver::{Receiver, log::Lines};
 use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Room, Settings};
@@ -57,6 +59,8 @@ pub struct Deliver {
     pub health: Health,
     /// Where receivers of kind `log` write.
     pub lines: Lines,
+    /// Knows what is muted; none: nothing is.
+    pub mutes: Option<Mutes>,
     /// Given to stop.
     pub stop: Shutdown,
 }
@@ -410,7 +414,17 @@ impl Worker {
             let Some(ours) = self.stages.get_mut(&slot) else { continue };
             ours.notify.advance(now);
             let epoch = ours.epoch;
-            let taken = ours.notify.take_due(&mut self.room).into_iter();
+            let mutes = &self.parts.mutes;
+            let mut ask = |asked: &Asked| mutes.as_ref().map_or(Mute::No, |it| it.ask(now, asked));
+            let taken = ours.notify.take_due_unless(now, &mut self.room, &mut ask).into_iter();
+            let held = ours.notify.take_held();
+            for (reason, count) in [
+                ("silence", held.silenced),
+                ("inhibition", held.inhibited),
+                ("unsure", held.unsure),
+            ] {
+                self.parts.metrics.muted.with_label_values(&[reason]).inc_by(count);
+            }
             due.extend(taken.map(|delivery| Errand { slot, epoch, delivery }));
         }
         due

@@ -146,6 +146,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         metrics: metrics.clone(),
         board: Some(Arc::clone(&board)),
         commands: Some(commands),
+        desk: None,
         intake: Some(intake),
         stop: stop.clone(),
     };

@@ -421,7 +421,7 @@ fn kafka_under_kill_9(arrival: Arrival) {
          settings: {{session.timeout.ms: \"2000\", heartbeat.interval.ms: \"500\"}}\n  \
          topics:\n    events: {{name: {prefix}.events, partitions: 2}}\n    alerts: {{name: {prefix}.alerts, partitions: 1}}\n    \
          state: {{name: {prefix}.state}}\n    incidents: {{name: {prefix}.incidents, partitions: 2}}\n    \
-         deliveries: {{name: {prefix}.deliveries}}\n    dead_letters: {{name: {prefix}.dead-letters, partitions: 1}}\n\
+         deliveries: {{name: {prefix}.deliveries}}\n    dead_letters: {{name: {prefix}.dead-letters, partitions: 1}}\n    silences: {{name: {prefix}.silences}}\n\
          collect:\n  sources:\n    - {{name: estate, topic: {source}, keyed: {keyed}, start: earliest}}\n\
          correlate:\n  reopen_window: {}\n{}{}api: {{listen: \"127.0.0.1:{port}\"}}\n",
         if keyed { "30m" } else { "1d" },

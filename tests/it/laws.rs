@@ -1149,7 +1149,9 @@ impl Reader {
                 }
                 _ => member.clone(),
             });
-            self.first.extend(member.clone().map(|member| (*id, member)));
+            if !moved {
+                self.first.extend(member.clone().map(|member| (*id, member)));
+            }
             joined.extend(member);
         }
         if is(ChangeKind::Recorrelated) {

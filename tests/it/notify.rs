@@ -323,6 +323,7 @@ impl Bench {
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             lines: Lines::to(self.page.clone(), Colour::Plain),
+            mutes: None,
             stop: stop.clone(),
         };
         Running { stop, thread: std::thread::spawn(move || deliver::run(parts)) }

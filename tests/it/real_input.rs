@@ -139,7 +139,7 @@ fn kafka_sqlite_and_replay_make_the_same_incidents() {
     assert!(expected.len() > 4_000, "{} alerts", expected.len());
     let patterns = &PATTERNS[PATTERNS.find("correlate:").expect("the patterns")..];
 
-    let topics: String = ["events", "alerts", "incidents", "dead_letters"]
+    let topics: String = ["events", "alerts", "incidents", "dead_letters", "silences"]
         .map(|topic| format!("    {topic}: {{name: {prefix}.{topic}, partitions: 1}}\n"))
         .concat();
     let journal = format!(

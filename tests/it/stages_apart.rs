@@ -28,9 +28,10 @@ fn one_process_a_stage_does_what_one_process_does() {
     let source = format!("{prefix}-source");
     create_topic(&brokers, &source, 2, &[]).expect("the source topic is made");
     let topic = |topic: &str| format!("    {topic}: {{name: {prefix}.{topic}}}\n");
-    let topics: String = ["events", "alerts", "state", "incidents", "deliveries", "dead_letters"]
-        .map(topic)
-        .concat();
+    let topics: String =
+        ["events", "alerts", "state", "incidents", "deliveries", "dead_letters", "silences"]
+            .map(topic)
+            .concat();
     let write = |stage: &str| {
         let path = directory.path().join(format!("{stage}.yaml"));
         let text = format!(

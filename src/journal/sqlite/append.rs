@@ -11,7 +11,7 @@ use super::feed::check_records;
 use super::writer::Change;
 use super::{Answer, Store, settled};
 use crate::journal::{Appender, JournalError};
-use crate::stage::Outgoing;
+use crate::stage::{Outgoing, Route, Row, Topic};
 
 /// How many appends may be under way; the next one first waits for the oldest.
 const UNDER_WAY_MAX: usize = 1_024;
@@ -46,6 +46,11 @@ impl Appender for SqliteAppender {
         let change = Change { records, ..Change::default() };
         self.under_way.push_back(self.store.submit(change)?);
         Ok(())
+    }
+
+    fn put(&mut self, topic: Topic, rows: Vec<(Route, Row)>) -> Result<(), JournalError> {
+        let rows = rows.into_iter().map(|(_, row)| (topic, row)).collect();
+        self.store.write(&format!("put of rows into {topic}"), Change { rows, ..Change::default() })
     }
 
     fn settle(&mut self) -> Result<(), JournalError> {

@@ -30,7 +30,7 @@ const WAL_KEPT_BYTES: u32 = 64 << 20;
 
 /// Whether a topic holds rows instead of records.
 pub(super) const fn is_rows(topic: Topic) -> bool {
-    matches!(topic, Topic::State | Topic::Deliveries)
+    matches!(topic, Topic::State | Topic::Deliveries | Topic::Silences)
 }
 
 /// Where each topic ends.
@@ -88,6 +88,10 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, Failure> {
     let mut connection = Connection::open(file).map_err(|error| failure(&error))?;
     prepare(&mut connection).map_err(|error| failure(&error))?;
     check(&connection, file)?;
+    // Topics that came since it was made.
+    let transaction = connection.transaction().map_err(|error| failure(&error))?;
+    make_topics(&transaction).map_err(|error| failure(&error))?;
+    transaction.commit().map_err(|error| failure(&error))?;
     Ok(connection)
 }
 
@@ -156,7 +160,28 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Makes all tables in one transaction: a kill in between leaves an empty database.
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
+    make_topics(&transaction)?;
+    transaction.execute_batch(
+        "CREATE TABLE heads (topic TEXT PRIMARY KEY, next INTEGER NOT NULL, \
+           time INTEGER NOT NULL) STRICT, WITHOUT ROWID; \
+         CREATE TABLE positions (name TEXT PRIMARY KEY, next INTEGER NOT NULL) \
+           STRICT, WITHOUT ROWID;",
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+/// Makes the tables of those topics that have none: all of a new database, and in an older one of
+/// our version those of topics that came later.
+fn make_topics(transaction: &Connection) -> rusqlite::Result<()> {
     for topic in Topic::ALL {
+        let table =
+            if is_rows(topic) { format!("rows_{topic}") } else { format!("records_{topic}") };
+        let there = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+        if transaction.query_row(there, [table], |row| row.get::<_, i64>(0))? > 0 {
+            continue;
+        }
         transaction.execute_batch(&if is_rows(topic) {
             format!(
                 "CREATE TABLE rows_{topic} (key BLOB PRIMARY KEY, value BLOB, \
@@ -171,15 +196,7 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
             )
         })?;
     }
-    transaction.execute_batch(
-        "CREATE TABLE heads (topic TEXT PRIMARY KEY, next INTEGER NOT NULL, \
-           time INTEGER NOT NULL) STRICT, WITHOUT ROWID; \
-         CREATE TABLE positions (name TEXT PRIMARY KEY, next INTEGER NOT NULL) \
-           STRICT, WITHOUT ROWID;",
-    )?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()
+    Ok(())
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, Failure> {

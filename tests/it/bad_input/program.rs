@@ -346,7 +346,7 @@ fn bad_records_stop_no_partition() {
          state: {{name: {prefix}.state}}\n    \
          incidents: {{name: {prefix}.incidents, partitions: 1}}\n    \
          deliveries: {{name: {prefix}.deliveries}}\n    \
-         dead_letters: {{name: {prefix}.dead-letters, partitions: 1}}\n\
+         dead_letters: {{name: {prefix}.dead-letters, partitions: 1}}\n    silences: {{name: {prefix}.silences}}\n\
          collect:\n  sources:\n    \
          - {{name: one, topic: {}, keyed: true, start: earliest}}\n    \
          - {{name: two, topic: {}, keyed: false, start: earliest}}\n\
