@@ -120,7 +120,7 @@ fn correlate_all(updates: &[Vec<u8>]) -> f64 {
     let settings = by_cluster(Span::from_secs(300), Span::from_secs(1_800));
     let mut stage = Correlate::new(&settings);
     let slot = Slot::default();
-    let opening = stage.opening(slot).expect("settings to go by");
+    let opening = stage.opening(slot).pop().expect("settings to go by");
     let time = Timestamp::from_millis(1_763_913_600_000);
     let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
     stage.apply(slot, &record(Kind::Settings, Some(&opening.value)), &mut Output::default());

@@ -14,6 +14,7 @@ pub mod settings;
 pub mod status;
 pub mod tags;
 pub mod time;
+pub mod topology;
 pub mod update;
 
 pub use alert::{Alert, Flaps, Resolution, Why};
@@ -23,8 +24,9 @@ pub use id::{AlertId, IncidentId};
 pub use incident::{Incident, Pair};
 pub use index::Index;
 pub use matcher::{Matcher, Matchers};
-pub use settings::{CorrelateSettings, FlappingSettings, Pattern};
+pub use settings::{CorrelateSettings, FlappingSettings, Near, Pattern};
 pub use status::Status;
 pub use tags::{TagValue, Tags};
 pub use time::{Span, Timestamp};
+pub use topology::Topology;
 pub use update::Update;

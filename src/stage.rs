@@ -92,6 +92,8 @@ pub enum Kind {
     Tick,
     /// What correlate goes by from here on (`muster.alerts`).
     Settings,
+    /// A part of a topology that a settings record after it names (`muster.alerts`).
+    Topology,
     /// A row of a changelog.
     Row,
     /// An incident change (`muster.incidents`).
@@ -102,13 +104,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Raw,
         Self::Event,
         Self::Update,
         Self::Touch,
         Self::Tick,
         Self::Settings,
+        Self::Topology,
         Self::Row,
         Self::Change,
         Self::DeadLetter,
@@ -124,6 +127,7 @@ impl Kind {
             Self::Touch => "touch",
             Self::Tick => "tick",
             Self::Settings => "settings",
+            Self::Topology => "topology",
             Self::Row => "row",
             Self::Change => "change",
             Self::DeadLetter => "dead_letter",
@@ -379,11 +383,13 @@ pub enum Limit {
     PairsCut,
     /// Alerts were left out of a change, which would have been too large with them.
     AlertsCut,
+    /// The search for what is near an alert stopped at its bound.
+    NearCut,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -392,6 +398,7 @@ impl Limit {
         Self::OkForgotten,
         Self::PairsCut,
         Self::AlertsCut,
+        Self::NearCut,
     ];
 
     /// The metric's `limit` label.
@@ -406,6 +413,7 @@ impl Limit {
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
             Self::AlertsCut => "alerts_cut",
+            Self::NearCut => "near_cut",
         }
     }
 }
@@ -443,7 +451,7 @@ pub trait Stage: Send {
     /// The next time at which something must happen though nothing arrives, by log time.
     fn next_deadline(&self) -> Option<Timestamp>;
 
-    /// A record for this stage's own input that tells it by which settings to go, where those
+    /// Records for this stage's own input that tell it by which settings to go, where those
     /// in force are not the wanted ones. Asked once, after `restored`.
-    fn opening(&mut self, slot: Slot) -> Option<Outgoing>;
+    fn opening(&mut self, slot: Slot) -> Vec<Outgoing>;
 }

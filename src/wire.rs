@@ -9,6 +9,7 @@ pub mod event;
 pub mod ledger;
 pub mod row;
 pub mod settings;
+pub mod topology;
 pub mod update;
 
 /// Bytes that are none of the forms this version knows.

@@ -172,8 +172,9 @@ impl<S: Stage> Running<S> {
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "partition assigned"
         );
-        if let (Some(record), Some(appender)) = (stage.opening(slot), &mut self.worker.appender) {
-            appender.append(vec![record])?;
+        let opening = stage.opening(slot);
+        if let Some(appender) = self.worker.appender.as_mut().filter(|_| !opening.is_empty()) {
+            appender.append(opening)?;
         }
         self.stages.insert(home, stage);
         self.worker.assigned.begin();

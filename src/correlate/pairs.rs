@@ -1,6 +1,7 @@
 //! The pairs of an alert: each pattern that applies to it, with the values of its tags.
 //!
-//! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
+//! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern; so does one
+//! whose values are nodes.
 
 use crate::model::matcher::Labels;
 use crate::model::{Alert, CorrelateSettings, Pair, Pattern};
@@ -35,9 +36,12 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
         pattern: pattern.name.clone(),
         by: Vec::with_capacity(pattern.by.len()),
         source,
+        near: None,
     }];
     let mut cut = 0;
-    for tag in &pattern.by {
+    let near = pattern.near.as_ref().map(|near| &near.tag);
+    for (tag, is_node) in pattern.by.iter().map(|tag| (tag, false)).chain(near.map(|tag| (tag, true)))
+    {
         let mut values: Vec<&str> =
             alert.values(tag).iter().filter(|value| !value.is_empty()).collect();
         values.sort_unstable();
@@ -49,9 +53,14 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
                     cut += 1;
                     continue;
                 }
-                let mut by = pair.by.clone();
-                by.push((tag.clone(), Box::from(*value)));
-                longer.push(Pair { by, ..pair.clone() });
+                let named = (tag.clone(), Box::from(*value));
+                let mut pair = pair.clone();
+                if is_node {
+                    pair.near = Some(named);
+                } else {
+                    pair.by.push(named);
+                }
+                longer.push(pair);
             }
         }
         pairs = longer;

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::topology::{Graphs, Place};
 use crate::model::update::refresh_every;
 use crate::model::{
     Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    Pair, Span, Status, Timestamp,
+    Pair, Span, Status, Timestamp, Topology,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
+use crate::wire::topology::{self, Part};
 use crate::wire::{WireError, settings};
 
 /// Names and how many alerts have each.
@@ -128,6 +130,7 @@ enum Dirty {
     Incident(IncidentId),
     Ok(Identity),
     Settings,
+    Topology(Place),
 }
 
 /// Where incidents that hold a pair are found, in the order of their first start.
@@ -144,6 +147,9 @@ pub(super) struct State {
     earlier: BTreeMap<Identity, BTreeSet<AlertId>>,
     incidents: BTreeMap<IncidentId, Held>,
     by_pair: ByPair,
+    /// Of patterns about what is near: the values that incidents are at, and how many are.
+    centres: BTreeMap<Box<str>, Index<Box<str>, u32>>,
+    graphs: Graphs,
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     timers: BTreeSet<(Timestamp, Timer)>,
@@ -156,6 +162,7 @@ pub(super) struct State {
     oks_dropped: u64,
     pairs_cut: u64,
     alerts_cut: u64,
+    near_cut: u64,
 }
 
 impl Default for State {
@@ -166,6 +173,7 @@ impl Default for State {
                 flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
+                topology: None,
             }),
             settings_bytes: Vec::new(),
             mark: Mark { offset: -1, ..Mark::default() },
@@ -174,6 +182,8 @@ impl Default for State {
             earlier: BTreeMap::new(),
             incidents: BTreeMap::new(),
             by_pair: Index::default(),
+            centres: BTreeMap::new(),
+            graphs: Graphs::default(),
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -185,6 +195,7 @@ impl Default for State {
             oks_dropped: 0,
             pairs_cut: 0,
             alerts_cut: 0,
+            near_cut: 0,
         }
     }
 }
@@ -207,17 +218,47 @@ impl State {
     }
 
     /// Goes by other settings from here on; they touch new alerts only.
-    pub(super) fn go_by(&mut self, settings: CorrelateSettings, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When they name a topology that is not wholly here; those in force stay so.
+    pub(super) fn go_by(
+        &mut self,
+        mut settings: CorrelateSettings,
+        bytes: &[u8],
+    ) -> Result<(), WireError> {
         if self.settings_bytes == bytes {
-            return;
+            return Ok(());
         }
+        let before = self.topology().cloned();
+        self.with_graph(&mut settings).map_err(WireError)?;
         self.settings = Arc::new(settings);
+        if let Some(before) = before.filter(|before| self.digest() != Some(&before.digest)) {
+            let gone = self.graphs.forget(&before.digest);
+            self.dirty.extend(gone.into_iter().map(Dirty::Topology));
+        }
         self.settings_bytes = bytes.to_vec();
         self.dirty.insert(Dirty::Settings);
         self.leaving = BTreeSet::new();
         let resolved = self.incidents.iter().filter(|(_, held)| held.row.resolved.is_some());
         let leaving = resolved.map(|(id, held)| (self.leaves_at(held), *id)).collect();
         self.leaving = leaving;
+        Ok(())
+    }
+
+    /// Takes a part of a topology that settings may come to name.
+    ///
+    /// # Errors
+    /// When it does not fit the others of its graph.
+    pub(super) fn add_part(&mut self, part: Part) -> Result<(), WireError> {
+        let in_force = self.digest().map(Box::from);
+        let changed = self.graphs.add(part, in_force.as_deref()).map_err(WireError)?;
+        self.dirty.extend(changed.into_iter().map(Dirty::Topology));
+        Ok(())
+    }
+
+    /// Has a graph at hand, which saves decoding it.
+    pub(super) fn have(&mut self, topology: Option<Topology>) {
+        self.graphs.have(topology);
     }
 
     /// Adds an alert to the incident it names.
@@ -327,6 +368,16 @@ impl State {
         std::mem::take(&mut self.alerts_cut)
     }
 
+    /// Counts a search for what is near that stopped at its bound.
+    pub(super) fn count_near_cut(&mut self) {
+        self.near_cut += 1;
+    }
+
+    /// Takes the number of searches that stopped at their bound.
+    pub(super) fn take_near_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.near_cut)
+    }
+
     /// Takes the number of pairs left out.
     pub(super) fn take_pairs_cut(&mut self) -> u64 {
         std::mem::take(&mut self.pairs_cut)
@@ -337,6 +388,9 @@ impl State {
         let dirty = std::mem::take(&mut self.dirty);
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
         self.mark.commits += 1;
+        if let Some(digest) = self.digest().map(Box::<str>::from) {
+            self.graphs.settle(&digest);
+        }
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
     }
@@ -359,12 +413,22 @@ impl State {
                 self.settings_bytes = bytes;
             }
             CorrelateRow::Mark(mark) => self.mark = mark,
+            CorrelateRow::Topology(part) => self.graphs.restore(part),
         }
         Ok(())
     }
 
     /// Derives everything from the rows that came back.
     pub(super) fn restored(&mut self) -> Result<(), RowError> {
+        let mut settings = CorrelateSettings::clone(&self.settings);
+        self.with_graph(&mut settings).map_err(|why| RowError {
+            key: String::from_utf8_lossy(row::SETTINGS_KEY).into_owned(),
+            why,
+        })?;
+        self.settings = Arc::new(settings);
+        if let Some(digest) = self.digest().map(Box::<str>::from) {
+            self.graphs.settle(&digest);
+        }
         let alerts = std::mem::take(&mut self.alerts);
         for alert in alerts.values() {
             if !self.incidents.contains_key(&alert.incident) {
@@ -439,6 +503,36 @@ impl State {
         self.by_pair.get(&(Box::from(shard), pair.clone()))
     }
 
+    /// Whether no incident is at any node by this pattern.
+    pub(super) fn is_centre_of_none(&self, pattern: &str) -> bool {
+        !self.centres.contains_key(pattern)
+    }
+
+    /// Whether an incident is at this value by this pattern.
+    pub(super) fn is_centre(&self, pattern: &str, value: &str) -> bool {
+        self.centres.get(pattern).is_some_and(|values| values.contains(value))
+    }
+
+    /// The digest of the topology in force.
+    pub(super) fn digest(&self) -> Option<&str> {
+        self.topology().map(|topology| &*topology.digest)
+    }
+
+    fn topology(&self) -> Option<&Topology> {
+        self.settings.topology.as_ref()
+    }
+
+    /// Gives settings the graph that they name.
+    fn with_graph(&self, settings: &mut CorrelateSettings) -> Result<(), String> {
+        let Some(topology) = &mut settings.topology else { return Ok(()) };
+        let in_force = self.topology().filter(|other| other.digest == topology.digest);
+        topology.graph = match in_force.and_then(|other| other.graph.clone()) {
+            Some(graph) => Some(graph),
+            None => Some(self.graphs.whole(topology)?),
+        };
+        Ok(())
+    }
+
     /// The remembered `ok` of an identity.
     pub(super) fn ok(&self, identity: &Identity) -> Option<&RememberedOk> {
         self.oks.get(identity)
@@ -463,6 +557,10 @@ impl State {
             }
             Dirty::Ok(identity) => {
                 (row::ok_key(&identity), self.oks.get(&identity).map(row::encode_ok))
+            }
+            Dirty::Topology((digest, number)) => {
+                let part = self.graphs.part(&digest, number).map(topology::encode);
+                (topology::key(&digest, number), part)
             }
             Dirty::Settings => (row::SETTINGS_KEY.to_vec(), Some(self.settings_bytes.clone())),
         };
@@ -543,6 +641,10 @@ impl State {
         for pair in &held.row.pairs {
             let key = (held.row.shard.clone(), pair.clone());
             self.by_pair.entry_or(key, BTreeSet::new).insert((first, id));
+            if let Some((_, value)) = &pair.near {
+                let values = self.centres.entry(pair.pattern.clone()).or_default();
+                *values.entry_or(value.clone(), || 0) += 1;
+            }
         }
         match held.row.resolved {
             None => self.open += 1,
@@ -568,6 +670,9 @@ impl State {
                     self.by_pair.remove(&key);
                 }
             }
+            if let Some((_, value)) = &pair.near {
+                self.leave_centre(&pair.pattern, value);
+            }
         }
         match held.row.resolved {
             None => self.open -= 1,
@@ -580,6 +685,20 @@ impl State {
         }
         if let Some(due) = held.row.remind_at {
             self.timers.remove(&(due, Timer::Remind(id)));
+        }
+    }
+
+    fn leave_centre(&mut self, pattern: &str, value: &str) {
+        let Some(values) = self.centres.get_mut(pattern) else { return };
+        let count = values.get_mut(value).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if count == 0 {
+            values.remove(value);
+        }
+        if values.is_empty() {
+            self.centres.remove(pattern);
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Pair {
     pub by: Vec<(Box<str>, Box<str>)>,
     /// The source, where the pattern keeps sources apart.
     pub source: Option<Box<str>>,
+    /// The tag and value of the alert that opened the incident, where the pattern is about what is
+    /// near it; the others are within its hops of that node, not of each other.
+    pub near: Option<(Box<str>, Box<str>)>,
 }
 
 /// Who acknowledged, and when.

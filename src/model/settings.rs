@@ -5,6 +5,7 @@
 
 use super::matcher::Matchers;
 use super::time::Span;
+use super::topology::Topology;
 
 /// How long after it happened an event may arrive and still find what it reopens or joins.
 const ARRIVAL: Span = Span::from_secs(600);
@@ -16,7 +17,8 @@ pub struct Pattern {
     pub name: Box<str>,
     /// Which alerts it is about.
     pub matchers: Matchers,
-    /// The tags whose values an incident's alerts share; 1 to 5, `source`, `host`, `check` among them.
+    /// The tags whose values an incident's alerts share; 1 to 5,
+    /// `source`, `host`, `check` among them; none where there is `near`.
     pub by: Vec<Box<str>>,
     /// How far from the first alert's start another may start; inclusive.
     pub window: Span,
@@ -26,6 +28,19 @@ pub struct Pattern {
     pub cross_source: bool,
     /// How many alerts an incident takes before the next one is opened.
     pub max_alerts: u32,
+    /// In place of or beside `by`: how near its alerts are to the one that opened it.
+    pub near: Option<Near>,
+}
+
+/// How near an alert must be to the alert that opened an incident, by the topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Near {
+    /// The tag whose values are the nodes of an alert.
+    pub tag: Box<str>,
+    /// How many edges may lie between them; inclusive.
+    pub hops: u32,
+    /// Edges of which kinds are followed; none named: all of them.
+    pub kinds: Vec<Box<str>>,
 }
 
 /// When an alert changes its status so often that it is not told each time.
@@ -60,6 +75,8 @@ pub struct CorrelateSettings {
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.
     pub patterns: Vec<Pattern>,
+    /// What is near what, where that is known.
+    pub topology: Option<Topology>,
 }
 
 impl CorrelateSettings {

@@ -24,7 +24,9 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
             gap: Some(gap),
             cross_source: true,
             max_alerts: 1_000,
+            near: None,
         }],
+        topology: None,
     }
 }
 

@@ -199,6 +199,7 @@ impl Reader {
                 flapping: FlappingSettings::default(),
                 ok_memory_max: 200_000,
                 patterns: Vec::new(),
+                topology: None,
             },
             steps: Vec::new(),
             changes: Vec::new(),
@@ -336,6 +337,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        near: None,
     };
     for (key, value) in &words.named {
         let span = || Span::parse(value).map_err(|error| error.to_string());

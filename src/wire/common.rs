@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Refusal, TurnedDown};
+use crate::model::alert::{Hop, Refusal, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -177,6 +177,39 @@ struct WirePair<'a> {
     order: Vec<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Cow<'a, Box<str>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    near: Option<WireNear<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireNear<'a> {
+    tag: Cow<'a, Box<str>>,
+    value: Cow<'a, Box<str>>,
+}
+
+by_way_of!(Hop, WireHop);
+
+#[derive(Serialize, Deserialize)]
+struct WireHop<'a> {
+    tag: Cow<'a, Box<str>>,
+    value: Cow<'a, Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    via: Option<Cow<'a, Box<str>>>,
+}
+
+impl<'a> From<&'a Hop> for WireHop<'a> {
+    fn from(hop: &'a Hop) -> Self {
+        let Hop { tag, value, via } = hop;
+        let via = via.as_ref().map(Cow::Borrowed);
+        Self { tag: Cow::Borrowed(tag), value: Cow::Borrowed(value), via }
+    }
+}
+
+impl From<WireHop<'_>> for Hop {
+    fn from(WireHop { tag, value, via }: WireHop<'_>) -> Self {
+        let via = via.map(Cow::into_owned);
+        Self { tag: tag.into_owned(), value: value.into_owned(), via }
+    }
 }
 
 impl<'a> From<&'a Pair> for WirePair<'a> {
@@ -190,6 +223,10 @@ impl<'a> From<&'a Pair> for WirePair<'a> {
             by: pair.by.iter().map(borrow).collect(),
             order: order.iter().map(|(tag, _)| Cow::Borrowed(tag)).collect(),
             source: pair.source.as_ref().map(Cow::Borrowed),
+            near: pair.near.as_ref().map(|(tag, value)| WireNear {
+                tag: Cow::Borrowed(tag),
+                value: Cow::Borrowed(value),
+            }),
         }
     }
 }
@@ -205,7 +242,8 @@ impl From<WirePair<'_>> for Pair {
             wire.order.iter().filter_map(|tag| wire.by.remove_entry(tag)).map(own).collect()
         };
         let source = wire.source.map(Cow::into_owned);
-        Self { pattern: wire.name.into_owned(), by, source }
+        let near = wire.near.map(|WireNear { tag, value }| (tag.into_owned(), value.into_owned()));
+        Self { pattern: wire.name.into_owned(), by, source, near }
     }
 }
 
@@ -247,6 +285,8 @@ by_way_of!(Why, WireWhy);
 #[derive(Serialize, Deserialize)]
 struct WireWhy<'a> {
     pattern: Option<Cow<'a, Pair>>,
+    #[serde(default, skip_serializing_if = "no_hops")]
+    path: Cow<'a, [Hop]>,
     apart_ms: Span,
     turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
@@ -256,6 +296,7 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
     fn from(why: &'a Why) -> Self {
         Self {
             pattern: why.pair.as_ref().map(Cow::Borrowed),
+            path: Cow::Borrowed(&why.path),
             apart_ms: why.apart,
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
@@ -267,11 +308,16 @@ impl From<WireWhy<'_>> for Why {
     fn from(wire: WireWhy<'_>) -> Self {
         Self {
             pair: wire.pattern.map(Cow::into_owned),
+            path: wire.path.into_owned(),
             apart: wire.apart_ms,
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
         }
     }
+}
+
+fn no_hops(path: &[Hop]) -> bool {
+    path.is_empty()
 }
 
 by_way_of!(Acknowledged, WireAcknowledged);

@@ -1,14 +1,15 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
 //! The key's first letter is the row's kind and never changes its meaning: `a` alert, `i`
-//! incident, `o` remembered ok, `s` settings in force, `t` the log's time. What follows it is the
-//! row's id.
+//! incident, `o` remembered ok, `s` settings in force, `t` the log's time, `g` part of a topology.
+//! What follows it is the row's id.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, unknown, unread};
+use super::topology::{self, Part};
 use super::{WireError, to_vec};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::Acknowledged;
@@ -54,6 +55,8 @@ pub enum CorrelateRow {
     Settings(Vec<u8>),
     /// How far the log was read.
     Mark(Mark),
+    /// A part of a topology, as it came.
+    Topology(Part),
 }
 
 /// The key of an alert's row.
@@ -291,6 +294,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             let WireMark { now, commits, offset, .. } = known(value, |wire: &WireMark| wire.v)?;
             Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
+        [b'g', b'/', ..] => topology::decode(value).map(CorrelateRow::Topology),
         [b'a', b'/', ..] => {
             let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
             Ok(CorrelateRow::Alert(Box::new(wire.into())))

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{unknown, unread};
 use super::{WireError, to_vec};
-use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
-use crate::model::{Matchers, Span};
+use crate::model::settings::{CorrelateSettings, FlappingSettings, Near, Pattern};
+use crate::model::{Matchers, Span, Topology};
 
 const VERSION: u8 = 1;
 
@@ -20,6 +20,25 @@ struct WireSettings {
     flapping: Option<WireFlapping>,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
+    /// Left out where there is none, as in records from before there were topologies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topology: Option<WireTopology>,
+}
+
+/// The graph itself is in records before this one.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTopology {
+    digest: Box<str>,
+    edges_looked_at: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireNear {
+    tag: Box<str>,
+    hops: u32,
+    kinds: Vec<Box<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +60,8 @@ struct WirePattern {
     gap: Option<Span>,
     cross_source: bool,
     max_alerts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    near: Option<WireNear>,
 }
 
 /// The bytes of settings; the same settings are the same bytes.
@@ -54,6 +75,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         gap: pattern.gap,
         cross_source: pattern.cross_source,
         max_alerts: pattern.max_alerts,
+        near: pattern.near.clone().map(|Near { tag, hops, kinds }| WireNear { tag, hops, kinds }),
     });
     let FlappingSettings { changes, within, quiet_for, reminder } = settings.flapping;
     let flapping = (settings.flapping != FlappingSettings::default()).then_some(WireFlapping {
@@ -68,6 +90,10 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         flapping,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
+        topology: settings.topology.as_ref().map(|topology| WireTopology {
+            digest: topology.digest.clone(),
+            edges_looked_at: topology.edges_looked_at,
+        }),
     };
     to_vec(&wire, 512)
 }
@@ -94,6 +120,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             gap: wire.gap,
             cross_source: wire.cross_source,
             max_alerts: wire.max_alerts,
+            near: wire.near.map(|WireNear { tag, hops, kinds }| Near { tag, hops, kinds }),
         })
     };
     let flapping = |WireFlapping { changes, within, quiet_for, reminder }| FlappingSettings {
@@ -102,11 +129,17 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         quiet_for,
         reminder,
     };
+    let topology = |WireTopology { digest, edges_looked_at }| Topology {
+        digest,
+        graph: None,
+        edges_looked_at,
+    };
     Ok(CorrelateSettings {
         reopen_window: wire.reopen_window,
         flapping: wire.flapping.map_or_else(FlappingSettings::default, flapping),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
+        topology: wire.topology.map(topology),
     })
 }
 
@@ -132,6 +165,7 @@ mod tests {
             flapping,
             ok_memory_max: 1,
             patterns: Vec::new(),
+            topology: None,
         };
         assert_eq!(decode(&encode(&settings)), Ok(settings));
         let unknown = br#"{"v":1,"reopen_window":1,"ok_memory_max":1,"patterns":[],"other":1}"#;

@@ -32,6 +32,7 @@ impl RowLoader for CorrelateRows {
             flapping: FlappingSettings::default(),
             ok_memory_max: usize::MAX,
             patterns: Vec::new(),
+            topology: None,
         };
         let mut incidents = Vec::new();
         for rows in std::mem::take(&mut self.0).into_values() {
