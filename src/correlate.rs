@@ -91,8 +91,7 @@ impl Correlate {
             Kind::Touch => wire::update::decode_touch(bytes)
                 .map(|touch| alerts::touch(&mut self.state, now, &touch)),
             Kind::Settings => {
-                wire::settings::decode(bytes)
-                    .and_then(|settings| self.state.go_by(settings, bytes))
+                wire::settings::decode(bytes).and_then(|settings| self.state.go_by(settings, bytes))
             }
             Kind::Topology => {
                 wire::topology::decode(bytes).and_then(|part| self.state.add_part(part))
@@ -101,7 +100,9 @@ impl Correlate {
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
         if let Err(error) = read {
-            let message = format!("{error}; correlate reads updates, touches, ticks, settings and topologies");
+            let message = format!(
+                "{error}; correlate reads updates, touches, ticks, settings and topologies"
+            );
             let rejected =
                 Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
             out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));

@@ -161,10 +161,8 @@ fn topology(mut table: Node<'_>) -> TopologyFile {
 }
 
 fn near(table: &mut Node<'_>) -> Option<Near> {
-    if !table.has("near") {
-        return None;
-    }
-    let mut near = table.table("near");
+    let is_there = table.has("near");
+    let mut near = table.optional_table("near").filter(|_| is_there)?;
     let tag = near.required("tag", "name the tag whose values are nodes, such as host");
     if !near.has("hops") {
         near.missing("hops", "say how many edges may lie between, such as 2");

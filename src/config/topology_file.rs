@@ -187,8 +187,7 @@ mod tests {
     const JSON: &str = r#"{"from":{"tag":"host","value":"web, 1"},"to":{"tag":"service","value":"shop"},"kind":"runs_on"}
 {"from":{"tag":"host","value":"db"},"to":{"tag":"service","value":"shop"}}
 "#;
-    const CSV: &str =
-        "\u{feff}from_tag,from,to_tag,to,kind\r\nhost,\"web, 1\",service,shop,runs_on\r\n\r\nhost,db,service,shop,\r\n";
+    const CSV: &str = "\u{feff}from_tag,from,to_tag,to,kind\r\nhost,\"web, 1\",service,shop,runs_on\r\n\r\nhost,db,service,shop,\r\n";
     const YAML: &str = "edges:
   - {from: {tag: host, value: 'web, 1'}, to: {tag: service, value: shop}, kind: runs_on}
   - {from: {tag: host, value: db}, to: {tag: service, value: shop}}

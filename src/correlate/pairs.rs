@@ -40,7 +40,8 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
     }];
     let mut cut = 0;
     let near = pattern.near.as_ref().map(|near| &near.tag);
-    for (tag, is_node) in pattern.by.iter().map(|tag| (tag, false)).chain(near.map(|tag| (tag, true)))
+    for (tag, is_node) in
+        pattern.by.iter().map(|tag| (tag, false)).chain(near.map(|tag| (tag, true)))
     {
         let mut values: Vec<&str> =
             alert.values(tag).iter().filter(|value| !value.is_empty()).collect();

@@ -180,8 +180,7 @@ fn title(held: &Held) -> String {
     let varying = varying.join(" · ");
     let Some(pair) = shared else { return varying };
     let near = pair.near.iter().map(|(_, value)| format!("near {}", short(value)));
-    let values: Vec<String> =
-        near.chain(pair.by.iter().map(|(_, value)| short(value))).collect();
+    let values: Vec<String> = near.chain(pair.by.iter().map(|(_, value)| short(value))).collect();
     format!("{}: {varying}", values.join(", "))
 }
 

@@ -380,12 +380,7 @@ impl Builder {
     ///
     /// # Errors
     /// Says which field is wrong or which bound is passed, and what to do.
-    pub fn edge(
-        &mut self,
-        from: (&str, &str),
-        to: (&str, &str),
-        kind: &str,
-    ) -> Result<(), String> {
+    pub fn edge(&mut self, from: (&str, &str), to: (&str, &str), kind: &str) -> Result<(), String> {
         let named = [
             ("from.tag", from.0),
             ("from.value", from.1),

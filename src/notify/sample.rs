@@ -62,6 +62,7 @@ pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
             pattern: "cluster".into(),
             by: vec![("cluster".into(), "web".into())],
             source: None,
+            near: None,
         }),
         counts: Counts { firing: u32::from(!over), total: 1, events: 4, hosts: 1, checks: 1 },
         hosts: vec![format!("web-{n}").into()],

@@ -7,6 +7,9 @@
 //! ```text
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
+//! pattern NAME near=host:2 window=10m       # or near=host:2:KIND,KIND; also beside by=
+//! edge host:web-1 switch:sw-1 KIND          # of the topology; after `settings` it is a new one
+//! edges_looked_at 100
 //! reopen_window 30m
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
 //! ok_memory_max 2
@@ -23,6 +26,8 @@
 //! ```
 
 use crate::collect;
+use crate::model::settings::Near;
+use crate::model::topology::{Builder, Topology};
 use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
 
 use super::pipeline::{Pipeline, Way};
@@ -179,6 +184,9 @@ struct Reader {
     part: Part,
     /// Settings that follow a `settings` line.
     later: bool,
+    /// The edges of the topology that is being told: nodes and kind.
+    edges: Vec<[String; 3]>,
+    edges_looked_at: u32,
 }
 
 impl Reader {
@@ -206,7 +214,13 @@ impl Reader {
             alerts: None,
             rests_on_repeats: false,
         };
-        Self { scenario, part: Part::Story, later: false }
+        Self {
+            scenario,
+            part: Part::Story,
+            later: false,
+            edges: Vec::new(),
+            edges_looked_at: 20_000,
+        }
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
@@ -247,6 +261,7 @@ impl Reader {
             [word] if word == "tick" => Step::Tick,
             [word] if word == "settings" => {
                 self.later = true;
+                self.edges.clear();
                 Step::Settings(CorrelateSettings {
                     patterns: Vec::new(),
                     ..self.scenario.correlate.clone()
@@ -272,6 +287,14 @@ impl Reader {
                 let pattern = pattern(name, &words)?;
                 self.correlate()?.patterns.push(pattern);
             }
+            ("edge", [from, to, kind]) => {
+                self.edges.push([from, to, kind].map(|word| (*word).clone()));
+                self.tell_topology()?;
+            }
+            ("edges_looked_at", [most]) => {
+                self.edges_looked_at = most.parse().map_err(|_| "not a number")?;
+                self.tell_topology()?;
+            }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
             ("ok_memory_max", [max]) => {
@@ -288,6 +311,17 @@ impl Reader {
             ("rests_on_repeats", [_reason]) => self.scenario.rests_on_repeats = true,
             _ => return Err("no such setting, or not with these words".into()),
         }
+        Ok(())
+    }
+
+    fn tell_topology(&mut self) -> Result<(), String> {
+        let mut builder = Builder::new(1_000, 10_000);
+        for [from, to, kind] in &self.edges {
+            let node = |text| str::split_once(text, ':').ok_or("a node is tag:value");
+            builder.edge(node(from)?, node(to)?, kind)?;
+        }
+        let topology = Topology::new(builder.build()?, self.edges_looked_at);
+        self.correlate()?.topology = Some(topology);
         Ok(())
     }
 
@@ -342,6 +376,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
     for (key, value) in &words.named {
         let span = || Span::parse(value).map_err(|error| error.to_string());
         match key.as_str() {
+            "near" => pattern.near = Some(near(value)?),
             "by" => pattern.by = value.split(',').map(Box::from).collect(),
             "window" => pattern.window = span()?,
             "gap" => pattern.gap = Some(span()?),
@@ -354,5 +389,17 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
             _ => return Err(format!("a pattern has no `{key}`")),
         }
     }
-    if pattern.by.is_empty() { Err("a pattern needs `by=`".into()) } else { Ok(pattern) }
+    if pattern.by.is_empty() && pattern.near.is_none() {
+        return Err("a pattern needs `by=` or `near=`".into());
+    }
+    Ok(pattern)
+}
+
+/// `tag:hops`, or `tag:hops:kind,kind`.
+fn near(text: &str) -> Result<Near, String> {
+    let mut parts = text.splitn(3, ':');
+    let tag = parts.next().unwrap_or_default().into();
+    let hops = parts.next().unwrap_or_default().parse().map_err(|_| "near=tag:hops")?;
+    let kinds = parts.next().map(|kinds| kinds.split(',').map(Box::from).collect());
+    Ok(Near { tag, hops, kinds: kinds.unwrap_or_default() })
 }

@@ -245,6 +245,7 @@ mod tests {
                     pattern: "cluster".into(),
                     by: vec![("env".into(), "prod".into()), ("cluster".into(), "web".into())],
                     source: None,
+                    near: None,
                 }),
                 counts: Counts { firing: 1, total, events: 9, hosts: 1, checks: 1 },
                 hosts: vec!["web-1".into()],

@@ -103,7 +103,8 @@ mod tests {
         let newer = text.replacen("\"v\":1", "\"v\":9", 1);
         let error = decode(newer.as_bytes()).expect_err("version 9");
         assert!(error.to_string().contains("version 9"), "{error}");
-        for (from, to) in [("0a", "xx"), ("\"part\":1", "\"part\":2"), ("\"of\":2", "\"of\":9999")] {
+        for (from, to) in [("0a", "xx"), ("\"part\":1", "\"part\":2"), ("\"of\":2", "\"of\":9999")]
+        {
             assert!(decode(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
         }
     }

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster::collect::{self, SourceSettings};
 use muster::correlate::Correlate;
+use muster::model::settings::Near;
+use muster::model::topology::Builder;
 use muster::model::update::refresh_every;
 use muster::model::{
     Alert, AlertId, Change, ChangeKind, CorrelateSettings, FlappingSettings, Identity, IncidentId,
-    Matchers, Member, Pattern, Span, Status, Tags, Timestamp,
+    Matchers, Member, Pattern, Span, Status, Tags, Timestamp, Topology,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -153,11 +155,12 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        near: None,
     }
 }
 
 /// How many rule books there are.
-const BOOKS: usize = 4;
+const BOOKS: usize = 5;
 
 /// Rule books: narrow ones with a gap and little room, others with little memory, none; and the
 /// first again where alerts flap easily, soon calm down and are soon told again.
@@ -178,6 +181,12 @@ fn rules(nth: usize) -> CorrelateSettings {
             let rack = Pattern { matchers, ..pattern("rack", &["rack"], 30) };
             (10, 2, vec![rack, Pattern { max_alerts: 2, ..pattern("cluster", &["cluster"], 30) }])
         }
+        4 => {
+            let near = Near { tag: "host".into(), hops: 1, kinds: vec!["next".into()] };
+            let by_rack = Pattern { near: Some(near.clone()), ..pattern("rack", &["rack"], 20) };
+            let next = Pattern { near: Some(near), gap, ..pattern("next", &[], 60) };
+            (30, 1_000, vec![by_rack, Pattern { max_alerts: 4, ..next }])
+        }
         _ => (30, 1_000, Vec::new()),
     };
     let reopen_window = Span::from_secs(reopen_minutes * 60);
@@ -189,12 +198,30 @@ fn rules(nth: usize) -> CorrelateSettings {
         reminder: minutes(15),
     };
     let flapping = if nth == 3 { easily } else { FlappingSettings::default() };
-    CorrelateSettings { reopen_window, flapping, ok_memory_max, patterns }
+    CorrelateSettings {
+        reopen_window,
+        flapping,
+        ok_memory_max,
+        patterns,
+        topology: (nth == 4).then(chain),
+    }
 }
 
-/// The first rule book, and the one where alerts flap easily.
+/// Hosts in a row, each next to the one after it; the edges of another kind lead astray.
+fn chain() -> Topology {
+    let mut builder = Builder::new(100, 1_000);
+    for nth in 0..IDENTITIES {
+        let host = |nth: u8| format!("host-{nth}");
+        let (here, there) = (host(nth), host(nth + 1));
+        builder.edge(("host", &here), ("host", &there), "next").expect("within bounds");
+        builder.edge(("host", &here), ("host", &host(0)), "astray").expect("within bounds");
+    }
+    Topology::new(builder.build().expect("a small graph"), 1_000)
+}
+
+/// The first rule book, the one where alerts flap easily, and the one by what is near.
 fn book() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), Just(3)]
+    prop_oneof![Just(0), Just(3), Just(4)]
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
@@ -866,6 +893,13 @@ impl Reader {
                     }
                 });
             prop_assert!(shares, "{:?} does not share {:?}", member, change.pair);
+            // Only the chain's book has these, and one hop: hosts in a row, known by their numbers.
+            let nth = |host: &str| host.trim_start_matches("host-").parse::<i64>();
+            let near = change.pair.iter().filter_map(|pair| pair.near.as_ref());
+            for (_, centre) in near {
+                let apart = nth(&member.host).expect("a number") - nth(centre).expect("a number");
+                prop_assert!(apart.abs() <= 1, "{:?} is not near {}", member, centre);
+            }
             let source = change.pair.as_ref().and_then(|pair| pair.source.as_ref());
             prop_assert!(source.is_none_or(|source| *source == member.source), "{:?}", change);
         }

@@ -9,14 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Refusal, TurnedDown};
+use muster::model::alert::{Hop, Refusal, TurnedDown};
 use muster::model::event::{Links, Report};
 use muster::model::incident::Acknowledged;
+use muster::model::settings::Near;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
     Alert, AlertId, Change, ChangeKind, CorrelateSettings, Counts, Event, FlappingSettings, Flaps,
     Identity, Incident, IncidentId, Matchers, Member, Pair, Pattern, Resolution, Span, Status,
-    TagValue, Tags, Timestamp, Update, Why,
+    TagValue, Tags, Timestamp, Topology, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -118,6 +119,7 @@ fn pair() -> Pair {
         pattern: "cluster and env".into(),
         by: vec![("env".into(), "prod".into()), ("cluster".into(), "web \"a\"".into())],
         source: Some("nagios".into()),
+        near: None,
     }
 }
 
@@ -128,6 +130,7 @@ fn why() -> Why {
     });
     Why {
         pair: Some(pair()),
+        path: Vec::new(),
         apart: Span::from_millis(61_001),
         turned_down: turned_down.collect(),
         more: 7,
@@ -204,7 +207,10 @@ fn an_incident() -> Incident {
         changed_at: later(3),
         resolved: Some((later(4), Resolution::AllOk)),
         severity: Status::Warning,
-        pairs: vec![pair(), Pair { source: None, by: Vec::new(), pattern: "all".into() }],
+        pairs: vec![
+            pair(),
+            Pair { source: None, by: Vec::new(), pattern: "all".into(), near: None },
+        ],
         tags: tags(),
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
@@ -316,6 +322,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: Some(Span::from_secs(300)),
                 cross_source: true,
                 max_alerts: 1_000,
+                near: None,
             },
             Pattern {
                 name: "host".into(),
@@ -325,8 +332,10 @@ fn a_settings() -> CorrelateSettings {
                 gap: None,
                 cross_source: false,
                 max_alerts: 2,
+                near: None,
             },
         ],
+        topology: None,
     }
 }
 
@@ -535,10 +544,12 @@ fn any_links() -> impl Strategy<Value = Links> {
 fn any_pair() -> impl Strategy<Value = Pair> {
     let by = prop::collection::btree_map(any_text(), any_text(), 0..5);
     let by = by.prop_map(|by| by.into_iter().collect::<Vec<_>>()).prop_shuffle();
-    (any_text(), by, maybe(any_text())).prop_map(|(pattern, by, source)| Pair {
+    let near = maybe((any_text(), any_text()));
+    (any_text(), by, maybe(any_text()), near).prop_map(|(pattern, by, source, near)| Pair {
         pattern,
         by,
         source,
+        near,
     })
 }
 
@@ -546,8 +557,14 @@ fn any_why() -> impl Strategy<Value = Why> {
     let turned_down = (any_incident_id(), any_text(), any_of(&Refusal::ALL), any_span()).prop_map(
         |(incident, pattern, reason, apart)| TurnedDown { incident, pattern, reason, apart },
     );
-    (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>())
-        .prop_map(|(pair, apart, turned_down, more)| Why { pair, apart, turned_down, more })
+    let hop = (any_text(), any_text(), maybe(any_text())).prop_map(|(tag, value, via)| Hop {
+        tag,
+        value,
+        via,
+    });
+    (maybe(any_pair()), some(hop, 3), any_span(), some(turned_down, 3), any::<u32>()).prop_map(
+        |(pair, path, apart, turned_down, more)| Why { pair, path, apart, turned_down, more },
+    )
 }
 
 fn any_end() -> impl Strategy<Value = Option<(Timestamp, Resolution)>> {
@@ -745,6 +762,14 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         })
 }
 
+fn any_near() -> impl Strategy<Value = Near> {
+    (any_text(), any::<u32>(), some(any_text(), 3)).prop_map(|(tag, hops, kinds)| Near {
+        tag,
+        hops,
+        kinds,
+    })
+}
+
 pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     let matcher = (
         prop_oneof![Just("host".to_owned()), "[a-z]{1,6}"],
@@ -755,20 +780,25 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     let matchers = some(matcher, 3).prop_filter_map("an expression that is none", |texts| {
         Matchers::parse(texts.iter().map(String::as_str)).ok()
     });
-    let pattern =
-        (
-            (any_text(), matchers, some(any_text(), 3)),
-            (any_span(), maybe(any_span()), any::<bool>(), any::<u32>()),
-        )
-            .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts))| {
-                Pattern { name, matchers, by, window, gap, cross_source, max_alerts }
-            });
-    (any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, flapping, ok_memory_max, patterns)| CorrelateSettings {
+    let pattern = (
+        (any_text(), matchers, some(any_text(), 3)),
+        (any_span(), maybe(any_span()), any::<bool>(), any::<u32>(), maybe(any_near())),
+    )
+        .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts, near))| {
+            Pattern { name, matchers, by, window, gap, cross_source, max_alerts, near }
+        });
+    let topology = maybe((any_text(), any::<u32>()));
+    (any_span(), any_flapping(), any::<usize>(), some(pattern, 3), topology).prop_map(
+        |(reopen_window, flapping, ok_memory_max, patterns, topology)| CorrelateSettings {
             reopen_window,
             flapping,
             ok_memory_max,
             patterns,
+            topology: topology.map(|(digest, edges_looked_at)| Topology {
+                digest,
+                graph: None,
+                edges_looked_at,
+            }),
         },
     )
 }

@@ -203,7 +203,8 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
 fn leading(change: &Change) -> String {
     match &change.pair {
         Some(pair) => {
-            let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
+            let all = pair.near.iter().chain(&pair.by);
+            let values: Vec<&str> = all.map(|(_, value)| value.as_ref()).collect();
             values.join(",")
         }
         None => {
@@ -220,7 +221,17 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
     });
     let refused: Vec<String> = refused.collect();
     let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(",") };
+    let path: Vec<String> = why
+        .path
+        .iter()
+        .map(|hop| match &hop.via {
+            None => hop.value.to_string(),
+            Some(kind) => format!("{kind}>{}", hop.value),
+        })
+        .collect();
+    let path = if path.is_empty() { "none".to_owned() } else { path.join(">") };
     vec![
+        ("path", path),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
@@ -233,7 +244,9 @@ fn yes_or_no(yes: bool) -> String {
 }
 
 fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
-    let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
+    let near = pair.near.iter().map(|(_, value)| format!("near:{value}"));
+    let values: Vec<String> =
+        near.chain(pair.by.iter().map(|(_, value)| value.to_string())).collect();
     format!("{pattern}({})", values.join(","))
 }
 
