@@ -41,7 +41,7 @@
 //! # What always holds, and the test that shows it
 //!
 //! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`.
-//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`.
+//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`, `topology`.
 //! 3. Rows, changes and position leave in one commit; a failed one is thrown away whole:
 //!    `journal`, `kafka`, `exactness`.
 //! 4. Nothing is shown or sent before its commit: `api`, `notify`.

@@ -17,4 +17,5 @@ mod scenarios;
 mod shutdown;
 mod stages_apart;
 mod tidy;
+mod topology;
 mod wire;
