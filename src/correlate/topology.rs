@@ -47,11 +47,10 @@ impl Graphs {
         self.restore(part);
         while self.parts.len() > GRAPHS_MAX {
             // Never the one in force; of the others it matters only that rows alone tell which.
-            let others = self.parts.keys().filter(|digest| **digest != new);
-            let Some(oldest) = others.cloned().find(|digest| Some(&**digest) != in_force) else {
-                break;
-            };
-            changed.extend(self.forget(&oldest));
+            let mut digests = self.parts.keys().map(|digest| &**digest);
+            let may_go = |digest: &&str| *digest != &*new && Some(*digest) != in_force;
+            let Some(first) = digests.find(may_go).map(Box::<str>::from) else { break };
+            changed.extend(self.forget(&first));
         }
         Ok(changed)
     }

@@ -401,14 +401,12 @@ impl Builder {
         if a == b {
             return Ok(());
         }
-        if self.edges.len() >= self.edges_max {
-            // Twice the same does not count: only then is it worth the look.
+        // Twice the same does not count. Looked at only now and then, so that a file of nothing but
+        // duplicates costs no more than others.
+        if self.edges.len() > self.edges_max.saturating_mul(2) {
             self.edges.sort_unstable();
             self.edges.dedup();
-            if self.edges.len() >= self.edges_max {
-                let max = self.edges_max;
-                return Err(format!("is beyond the {max} edges of correlate.topology.edges_max"));
-            }
+            self.edges_fit()?;
         }
         self.edges.push((a.min(b), a.max(b), kind));
         Ok(())
@@ -417,8 +415,11 @@ impl Builder {
     /// The graph.
     ///
     /// # Errors
-    /// When it is larger than can be numbered.
-    pub fn build(self) -> Result<Graph, String> {
+    /// When it has more edges than it may have, or than can be numbered.
+    pub fn build(mut self) -> Result<Graph, String> {
+        self.edges.sort_unstable();
+        self.edges.dedup();
+        self.edges_fit()?;
         let Self { tags, kinds, nodes, count, mut edges, .. } = self;
         let mut new_node = vec![0_u32; count as usize];
         let mut tag_of = Vec::with_capacity(count as usize);
@@ -443,9 +444,16 @@ impl Builder {
             (*a, *b, *kind) = (from.min(to), from.max(to), new_kind[usize::from(*kind)]);
         }
         edges.sort_unstable();
-        edges.dedup();
         let (tags, kinds) = (tags.into_keys().collect(), kinds.into_keys().collect());
         Graph::laid_out(tags, kinds, tag_of, values, value_at, edges)
+    }
+
+    fn edges_fit(&self) -> Result<(), String> {
+        let max = self.edges_max;
+        if self.edges.len() <= max {
+            return Ok(());
+        }
+        Err(format!("holds more than {max} edges; raise correlate.topology.edges_max"))
     }
 
     fn node(&mut self, (tag, value): (&str, &str)) -> Result<u32, String> {
@@ -458,7 +466,7 @@ impl Builder {
         }
         if self.count as usize >= self.nodes_max {
             let max = self.nodes_max;
-            return Err(format!("is beyond the {max} nodes of correlate.topology.nodes_max"));
+            return Err(format!("holds more than {max} nodes; raise correlate.topology.nodes_max"));
         }
         let node = self.count;
         self.count += 1;
@@ -636,9 +644,16 @@ mod tests {
         builder.edge(("host", "b"), ("host", "a"), "").expect("the same");
         let error = builder.edge(("host", "b"), ("host", "c"), "").expect_err("a third node");
         assert!(error.contains("nodes_max"), "{error}");
-        let error = builder.edge(("host", "b"), ("host", "a"), "k").expect_err("a second edge");
-        assert!(error.contains("edges_max"), "{error}");
         let error = builder.edge(("host", ""), ("host", "a"), "k").expect_err("no value");
         assert!(error.contains("from.value"), "{error}");
+        for _ in 0..10 {
+            builder.edge(("host", "b"), ("host", "a"), "").expect("the same");
+        }
+        builder.edge(("host", "b"), ("host", "a"), "k").expect("not looked at yet");
+        let error = builder.build().expect_err("a second edge");
+        assert!(error.contains("edges_max"), "{error}");
+        let mut builder = Builder::new(2, 1);
+        let kinds = ["k", "l", "m", "n"].map(|kind| builder.edge(("h", "b"), ("h", "a"), kind));
+        assert!(kinds[3].is_err(), "memory is bounded while it reads");
     }
 }

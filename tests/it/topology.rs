@@ -163,7 +163,7 @@ fn a_config_names_what_is_wrong_with_near_and_the_file() {
         (&good, "near: {tag: host, hops: 1, kinds: [nxt]}", "near.kinds: `nxt`"),
         (&good, "by: [host], near: {tag: host, hops: 1}", "is the tag of `near`"),
         (&missing, "by: [host]", "correlate.topology.file: "),
-        (&format!("{good}, nodes_max: 1"), "by: [host]", "line 2: is beyond the 1 nodes"),
+        (&format!("{good}, nodes_max: 1"), "by: [host]", "line 2: holds more than 1 nodes"),
     ] {
         let error = near(topology, pattern).expect_err(words).to_string();
         assert!(error.contains(words), "{error:?} lacks {words:?}");
