@@ -126,7 +126,7 @@ fn median(mut times: Vec<std::time::Duration>) -> f64 {
 
 fn stage(settings: CorrelateSettings) -> Correlate {
     let mut stage = Correlate::new(&settings);
-    let opening = stage.opening(SLOT).expect("settings to go by");
+    let opening = stage.opening(SLOT).pop().expect("settings to go by");
     let record = record(Kind::Settings, &opening.value);
     stage.apply(SLOT, &record, &mut Output::default());
     stage
@@ -168,6 +168,7 @@ fn teams(many: usize) -> CorrelateSettings {
         cross_source: true,
         max_alerts: 100,
         chronic: Chronic::Separate,
+        near: None,
     };
     CorrelateSettings {
         patterns: (0..many).map(pattern).collect(),

@@ -144,7 +144,7 @@ fn correlate_all(updates: &[Vec<u8>], name: &'static str, maintenance: Vec<Plan>
     };
     let mut stage = Correlate::new(&settings);
     let slot = Slot::default();
-    let opening = stage.opening(slot).expect("settings to go by");
+    let opening = stage.opening(slot).pop().expect("settings to go by");
     let time = Timestamp::from_millis(1_763_913_600_000);
     let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
     stage.apply(slot, &record(Kind::Settings, Some(&opening.value)), &mut Output::default());

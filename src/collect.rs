@@ -302,8 +302,8 @@ impl Stage for Collect {
         None
     }
 
-    fn opening(&mut self, _: Slot) -> Option<Outgoing> {
-        None
+    fn opening(&mut self, _: Slot) -> Vec<Outgoing> {
+        Vec::new()
     }
 }
 

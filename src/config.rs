@@ -25,6 +25,7 @@ mod mute_section;
 mod notify_section;
 mod read;
 mod server_section;
+mod topology_file;
 pub mod vary;
 mod warn;
 
@@ -305,7 +306,7 @@ impl Config {
         vec![
             format!("journal: {}", self.journal.summary()),
             format!("collect: {}", self.collect.summary()),
-            format!("correlate: patterns {patterns}"),
+            format!("correlate: patterns {patterns}{}", self.correlate.topology_summary()),
             format!("notify: {}", notify_section::summary(&self.notify)),
             format!("api: http://{}", self.api.listen),
         ]
@@ -335,7 +336,11 @@ fn parse_with(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
     let report = Report::default();
-    let config = read_all(Node::root(tree(text, environment)?, &report));
+    let mut config = read_all(Node::root(tree(text, environment)?, &report));
+    if report.problems().is_empty() {
+        // The graph is as much a rule as a pattern is: a config without it would be another one.
+        config.correlate.load().map_err(ConfigError::Rules)?;
+    }
     match report.problems() {
         problems if problems.is_empty() => Ok(config),
         problems => Err(ConfigError::Rules(problems)),

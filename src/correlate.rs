@@ -3,33 +3,36 @@
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
 //! told, `chronic` whether it fires steadily, `maintenance` whether it counts, `join` which incident
-//! an alert belongs to, `lifecycle` opens, ends and forgets, `report` tells what became of an
-//! incident; `state` holds it all and knows which rows changed. What people ask for comes by
-//! `commands`: `people`, `by_hand`, `reshape` and `recorrelate` do it, `requests` remembers it. It
-//! cannot fail: what it cannot read is set aside as a dead letter.
+//! an alert belongs to, `near` what is near it by the `topology`, `lifecycle` opens, ends and forgets,
+//! `report` tells what became of an incident; `state` holds it all and knows which rows changed. What
+//! people ask for comes by `commands`: `people`, `by_hand`, `reshape` and `recorrelate` do it,
+//! `requests` remembers it. It cannot fail: what it cannot read is set aside as a dead letter.
 
 use std::sync::Arc;
 
 use crate::collect::dead_letter;
 use crate::collect::decode::Rejected;
-use crate::model::{CorrelateSettings, IncidentId, Timestamp};
+use crate::model::{CorrelateSettings, IncidentId, Timestamp, Topology};
 use crate::stage::{
     Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
 use crate::wire;
 use crate::wire::WireError;
-use state::{State, Timer};
+use deadlines::Timer;
+use state::State;
 use touched::Touched;
 
 mod alerts;
 mod by_hand;
 mod chronic;
 mod commands;
+mod deadlines;
 mod flapping;
 mod held;
 mod join;
 mod lifecycle;
 mod maintenance;
+mod near;
 mod pairs;
 mod people;
 mod recorrelate;
@@ -37,6 +40,7 @@ mod report;
 mod requests;
 mod reshape;
 mod state;
+mod topology;
 mod touched;
 
 /// The correlate stage of one partition of `muster.alerts`.
@@ -46,6 +50,8 @@ pub struct Correlate {
     wanted: Arc<[u8]>,
     /// What became of the command that the present record is.
     asked: Option<commands::Asked>,
+    /// The topology that they name, with its graph.
+    wanted_topology: Option<Topology>,
     tally: Tally,
 }
 
@@ -54,10 +60,13 @@ impl Correlate {
     /// record is read it has no patterns: each alert is an incident of its own.
     #[must_use]
     pub fn new(wanted: &CorrelateSettings) -> Self {
+        let mut state = State::default();
+        state.have(wanted.topology.clone());
         Self {
-            state: State::default(),
+            state,
             wanted: wire::settings::encode(wanted).into(),
             asked: None,
+            wanted_topology: wanted.topology.clone(),
             tally: Tally::default(),
         }
     }
@@ -65,6 +74,8 @@ impl Correlate {
     /// Other settings should be in force: `opening` asks for them where they are not.
     pub fn want(&mut self, wanted: &CorrelateSettings) {
         self.wanted = wire::settings::encode(wanted).into();
+        self.wanted_topology = wanted.topology.clone();
+        self.state.have(wanted.topology.clone());
     }
 
     /// The incident of the alert that is in force for an identity, with the alert's id.
@@ -106,21 +117,26 @@ impl Correlate {
             }),
             Kind::Touch => wire::update::decode_touch(bytes)
                 .map(|touch| alerts::touch(&mut self.state, now, &touch)),
-            Kind::Settings => wire::settings::decode(bytes).map(|settings| {
-                self.state.go_by(settings, bytes);
-                maintenance::configured(&mut self.state, now);
-            }),
             Kind::Command => wire::command::decode(bytes).map(|command| {
                 self.asked = Some(commands::take(&mut self.state, &mut touched, now, command));
             }),
+            Kind::Settings => wire::settings::decode(bytes).and_then(|settings| {
+                self.state.go_by(settings, bytes)?;
+                maintenance::configured(&mut self.state, now);
+                Ok(())
+            }),
+            Kind::Topology => {
+                wire::topology::decode(bytes).and_then(|part| self.state.add_part(part))
+            }
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
         let by = self.asked.as_ref().and_then(commands::plans_changed_by);
         maintenance::sweep(&mut self.state, &mut touched, now, by);
         if let Err(error) = read {
-            let message =
-                format!("{error}; correlate reads updates, touches, ticks, settings and commands");
+            let message = format!(
+                "{error}; correlate reads updates, touches, ticks, settings, topologies and commands"
+            );
             let rejected =
                 Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
             out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));
@@ -198,6 +214,7 @@ impl Stage for Correlate {
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
         out.tally.limited[Limit::ChronicForgotten as usize] += self.state.take_rates_dropped();
+        out.tally.limited[Limit::NearCut as usize] += self.state.take_near_cut();
         out.tally.open = Some(self.state.open());
     }
 
@@ -205,17 +222,28 @@ impl Stage for Correlate {
         self.state.next_deadline()
     }
 
-    fn opening(&mut self, slot: Slot) -> Option<Outgoing> {
+    fn opening(&mut self, slot: Slot) -> Vec<Outgoing> {
         if *self.wanted == *self.state.settings_bytes() {
-            return None;
+            return Vec::new();
         }
-        Some(Outgoing {
+        let record = |kind: Kind, value: Vec<u8>| Outgoing {
             topic: Topic::Alerts,
             route: Route::Partition(slot.partition),
-            kind: Kind::Settings,
+            kind,
             key: Vec::new(),
-            value: self.wanted.to_vec(),
+            value,
             headers: Vec::new(),
-        })
+        };
+        let mut records = Vec::new();
+        // The graph first, all of it, where it is another one than that in force.
+        let other = |topology: &&Topology| self.state.digest() != Some(&*topology.digest);
+        if let Some(topology) = self.wanted_topology.as_ref().filter(other) {
+            let bytes = topology.graph.as_ref().map(|graph| graph.to_bytes()).unwrap_or_default();
+            let parts = wire::topology::parts(&topology.digest, &bytes);
+            let parts = parts.iter().map(wire::topology::encode);
+            records.extend(parts.map(|part| record(Kind::Topology, part)));
+        }
+        records.push(record(Kind::Settings, self.wanted.to_vec()));
+        records
     }
 }

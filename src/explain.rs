@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::alert::{Refusal, Side, TurnedDown};
+use crate::model::alert::{Hop, Refusal, Side, TurnedDown};
 use crate::model::{Change, IncidentId, Member, Pair, Span, Timestamp};
 use crate::notify::receiver::log::{clock_text, plural, rough};
 use crate::notify::receiver::printable;
@@ -150,6 +150,7 @@ fn reasons(change: &Change, alert: &Member, names: Names<'_>) -> Vec<String> {
                 format!("{} {side} the first alert", rough(why.apart))
             };
             lines.push(format!("joined by {}, {apart}", pair(shared)));
+            lines.extend(way(&why.path));
         }
         None if stands_alone(change) => lines.push("stands alone".to_owned()),
         None => lines.push("opened the incident".to_owned()),
@@ -170,6 +171,16 @@ fn reasons(change: &Change, alert: &Member, names: Names<'_>) -> Vec<String> {
     lines
 }
 
+/// The way through the topology from an alert to what opened the incident, where there is one.
+fn way(path: &[Hop]) -> Option<String> {
+    let step = |hop: &Hop| {
+        let node = format!("{}={}", name(&hop.tag), name(&hop.value));
+        hop.via.as_ref().map_or(node.clone(), |kind| format!("–{}→ {node}", name(kind)))
+    };
+    let steps: Vec<String> = path.iter().map(step).collect();
+    (steps.len() > 1).then(|| format!("by way of {}", steps.join(" ")))
+}
+
 fn side_of(first: Timestamp, start: Timestamp) -> &'static str {
     if start < first { "before" } else { "after" }
 }
@@ -178,6 +189,7 @@ fn side_of(first: Timestamp, start: Timestamp) -> &'static str {
 fn pair(pair: &Pair) -> String {
     let mut by: Vec<String> =
         pair.by.iter().map(|(tag, value)| format!("{}={}", name(tag), name(value))).collect();
+    by.extend(pair.near.as_ref().map(|(tag, value)| format!("near {}={}", name(tag), name(value))));
     by.extend(pair.source.as_ref().map(|source| format!("source {}", name(source))));
     format!("`{}` ({})", name(&pair.pattern), by.join(", "))
 }
@@ -322,6 +334,13 @@ mod tests {
             apart: Span::from_secs(41),
             turned_down: vec![down(Refusal::OutsideGap, Some((5_000, Side::Late)), &[])],
             more: 2,
+            path: [("host", "db-1", None), ("switch", "sw-1", Some("link"))]
+                .map(|(tag, value, via)| Hop {
+                    tag: tag.into(),
+                    value: value.into(),
+                    via: via.map(Into::into),
+                })
+                .into(),
             ..Why::default()
         };
         let alert = Member {
@@ -336,6 +355,7 @@ mod tests {
             "All its alerts share `cluster` (cluster=web).\n",
             "   2. web-1 / disk / (nagios) · critical · started 2025-11-23T16:00:41Z\n",
             "      joined by `cluster` (cluster=web), 41s after the first alert\n",
+            "      by way of host=db-1 –link→ switch=sw-1\n",
             "by `service`: outside its gap, 5s too late\n",
             "      2 incidents turned down besides\n",
             "      … and 3 more alerts\n",

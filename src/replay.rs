@@ -180,7 +180,7 @@ impl Replay {
     fn correlate(&mut self, kind: Kind, value: &[u8], changes: &mut impl FnMut(&[u8])) {
         let slot = Slot::default();
         let mut out = Output::default();
-        if let Some(settings) = self.correlate.opening(slot) {
+        for settings in self.correlate.opening(slot) {
             let record = self.appended_record(settings.kind, &settings.value);
             self.correlate.apply(slot, &record, &mut out);
         }

@@ -98,6 +98,8 @@ pub enum Kind {
     Settings,
     /// What somebody asks for (`muster.alerts`).
     Command,
+    /// A part of a topology that a settings record after it names (`muster.alerts`).
+    Topology,
     /// A row of a changelog.
     Row,
     /// An incident change (`muster.incidents`).
@@ -110,7 +112,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Raw,
         Self::Event,
         Self::Update,
@@ -118,6 +120,7 @@ impl Kind {
         Self::Tick,
         Self::Settings,
         Self::Command,
+        Self::Topology,
         Self::Row,
         Self::Change,
         Self::CommandResult,
@@ -135,6 +138,7 @@ impl Kind {
             Self::Tick => "tick",
             Self::Settings => "settings",
             Self::Command => "command",
+            Self::Topology => "topology",
             Self::Row => "row",
             Self::Change => "change",
             Self::CommandResult => "command_result",
@@ -399,11 +403,13 @@ pub enum Limit {
     RequestsForgotten,
     /// How often an identity fires was forgotten for room.
     ChronicForgotten,
+    /// The search for what is near an alert stopped at its bound.
+    NearCut,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -414,6 +420,7 @@ impl Limit {
         Self::AlertsCut,
         Self::RequestsForgotten,
         Self::ChronicForgotten,
+        Self::NearCut,
     ];
 
     /// The metric's `limit` label.
@@ -430,6 +437,7 @@ impl Limit {
             Self::AlertsCut => "alerts_cut",
             Self::RequestsForgotten => "requests_forgotten",
             Self::ChronicForgotten => "chronic_forgotten",
+            Self::NearCut => "near_cut",
         }
     }
 }
@@ -467,7 +475,7 @@ pub trait Stage: Send {
     /// The next time at which something must happen though nothing arrives, by log time.
     fn next_deadline(&self) -> Option<Timestamp>;
 
-    /// A record for this stage's own input that tells it by which settings to go, where those
+    /// Records for this stage's own input that tell it by which settings to go, where those
     /// in force are not the wanted ones. Asked after `restored`, and when others are wanted.
-    fn opening(&mut self, slot: Slot) -> Option<Outgoing>;
+    fn opening(&mut self, slot: Slot) -> Vec<Outgoing>;
 }

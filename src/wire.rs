@@ -14,6 +14,7 @@ pub mod request;
 pub mod row;
 pub mod settings;
 pub mod silence;
+pub mod topology;
 pub mod update;
 
 /// Bytes that are none of the forms this version knows.

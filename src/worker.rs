@@ -50,8 +50,8 @@ pub trait Renew<S>: Send {
     /// How often they were replaced.
     fn version(&self) -> u64;
 
-    /// Lets a stage go by those that hold now; a record for its own input, if that takes one.
-    fn renew(&mut self, slot: Slot, stage: &mut S) -> Option<Outgoing>;
+    /// Lets a stage go by those that hold now; records for its own input, if that takes any.
+    fn renew(&mut self, slot: Slot, stage: &mut S) -> Vec<Outgoing>;
 
     /// Every stage goes by this version, and its records are in the log.
     fn applied(&self, version: u64);
@@ -65,8 +65,8 @@ impl<S> Renew<S> for Never {
         0
     }
 
-    fn renew(&mut self, _: Slot, _: &mut S) -> Option<Outgoing> {
-        None
+    fn renew(&mut self, _: Slot, _: &mut S) -> Vec<Outgoing> {
+        Vec::new()
     }
 
     fn applied(&self, _: u64) {}
@@ -162,7 +162,7 @@ impl<S: Stage> Running<S> {
         let records: Vec<Outgoing> = self
             .stages
             .iter_mut()
-            .filter_map(|(slot, stage)| self.worker.renew.renew(*slot, stage))
+            .flat_map(|(slot, stage)| self.worker.renew.renew(*slot, stage))
             .collect();
         if let Some(appender) = self.worker.appender.as_mut().filter(|_| !records.is_empty()) {
             appender.append(records)?;
@@ -224,8 +224,9 @@ impl<S: Stage> Running<S> {
             took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "partition assigned"
         );
-        if let (Some(record), Some(appender)) = (stage.opening(slot), &mut self.worker.appender) {
-            appender.append(vec![record])?;
+        let opening = stage.opening(slot);
+        if let Some(appender) = self.worker.appender.as_mut().filter(|_| !opening.is_empty()) {
+            appender.append(opening)?;
         }
         self.stages.insert(home, stage);
         self.worker.assigned.begin();

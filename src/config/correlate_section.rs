@@ -3,11 +3,14 @@
 //! Patterns stand in the order they are asked in; those that are switched off are checked like the
 //! others, so that switching one on needs no second look.
 
+use std::path::PathBuf;
+
 use super::read::Node;
+use super::{Problem, topology_file};
 use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
 use crate::model::{
-    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Pattern, Plan,
-    Span,
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Near, Pattern,
+    Plan, Span, Topology,
 };
 
 const HOUR: Span = Span::from_secs(3_600);
@@ -27,6 +30,11 @@ const REMINDER_MAX: Span = Span::from_secs(30 * 86_400);
 const CHRONIC_DAYS_MAX: u64 = ChronicSettings::OF_MAX as u64;
 const CHRONIC_EPISODES_MAX: u64 = 10_000;
 const BY_MAX: usize = 5;
+/// Further away than this nearly everything is near everything.
+const HOPS: (u64, u64) = (1, 8);
+const NODES: (u64, u64, u64) = (100_000, 1, 20_000_000);
+const EDGES: (u64, u64, u64) = (1_000_000, 1, 200_000_000);
+const EDGES_LOOKED_AT: (u64, u64, u64) = (20_000, 1, 10_000_000);
 /// The range of windows and gaps; `0` would be no window at all.
 pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
 pub(super) const REOPEN_WINDOW: (Span, Span) = (Span::ZERO, WINDOW_MAX);
@@ -42,6 +50,17 @@ pub(super) struct Correlate {
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
     pub(super) maintenance: Vec<Plan>,
+    topology: TopologyFile,
+}
+
+/// Where the topology is, and what was found there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TopologyFile {
+    file: Option<PathBuf>,
+    nodes_max: u64,
+    edges_max: u64,
+    edges_looked_at: u64,
+    loaded: Option<Topology>,
 }
 
 /// A pattern, switched on or off.
@@ -62,7 +81,53 @@ impl Correlate {
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
             maintenance: self.maintenance.clone(),
+            topology: self.topology.loaded.clone(),
         }
+    }
+
+    /// Reads the topology's file.
+    ///
+    /// # Errors
+    /// Names what is wrong with it, and kinds of edges that a pattern asks for and it has not.
+    pub(super) fn load(&mut self) -> Result<(), Vec<Problem>> {
+        let TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded } =
+            &mut self.topology;
+        let Some(path) = file else { return Ok(()) };
+        let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let read = topology_file::read(path, most(*nodes_max), most(*edges_max));
+        let graph = read.map_err(|rule| {
+            let value = Some(path.display().to_string());
+            vec![Problem { key: "correlate.topology.file".to_owned(), value, rule }]
+        })?;
+        let mut problems = Vec::new();
+        for (number, entry) in self.patterns.iter().enumerate() {
+            let Some(near) = &entry.pattern.near else { continue };
+            let key = |key: &str| format!("correlate.patterns[{number}].near.{key}");
+            if let Some(kind) = near.kinds.iter().find(|kind| !graph.has_kind(kind)) {
+                let rule = "is the kind of no edge in correlate.topology.file".to_owned();
+                problems.push(Problem { key: key("kinds"), value: Some(kind.to_string()), rule });
+            }
+            if !graph.tags().contains(&near.tag) {
+                let tags = graph.tags().join(", ");
+                let rule = format!("is the tag of no node in correlate.topology.file; {tags} are");
+                let value = Some(near.tag.to_string());
+                problems.push(Problem { key: key("tag"), value, rule });
+            }
+        }
+        let looked_at = u32::try_from(*edges_looked_at).unwrap_or(u32::MAX);
+        *loaded = Some(Topology::new(graph, looked_at));
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// How large the topology is, for an account of the config.
+    pub(super) fn topology_summary(&self) -> String {
+        let loaded = self.topology.loaded.as_ref();
+        let graph = loaded.and_then(|topology| Some((topology, topology.graph.as_ref()?)));
+        graph.map_or(String::new(), |(topology, graph)| {
+            let (nodes, edges) = (graph.nodes(), graph.edges());
+            let digest = &topology.digest[..12];
+            format!("; topology of {nodes} nodes and {edges} edges (sha256 {digest}…)")
+        })
     }
 
     /// The names of the patterns that are enabled.
@@ -80,6 +145,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let flapping = flapping(node.table("flapping"));
     let chronic = chronic(node.table("chronic"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
+    let topology = topology(node.table("topology"));
     let patterns = match node.tables("patterns") {
         None => vec![general("cluster"), general("host")],
         Some(tables) => {
@@ -88,6 +154,10 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
                 let entry = entry(&mut table);
                 if patterns.iter().any(|other| other.pattern.name == entry.pattern.name) {
                     table.broken("name", Some(&entry.pattern.name), "is the name of two patterns");
+                }
+                if entry.pattern.near.is_some() && topology.file.is_none() {
+                    let rule = "needs correlate.topology.file, which says what is near what";
+                    table.broken("near", None, rule);
                 }
                 table.finish();
                 patterns.push(entry);
@@ -106,7 +176,33 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
         ok_memory_max,
         patterns,
         maintenance,
+        topology,
     }
+}
+
+fn topology(mut table: Node<'_>) -> TopologyFile {
+    let mut count = |key, (default, least, most)| table.count(key, default, least, most);
+    let nodes_max = count("nodes_max", NODES);
+    let edges_max = count("edges_max", EDGES);
+    let edges_looked_at = count("edges_looked_at", EDGES_LOOKED_AT);
+    let file = table.text("file").map(PathBuf::from);
+    table.finish();
+    TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded: None }
+}
+
+fn near(table: &mut Node<'_>) -> Option<Near> {
+    let is_there = table.has("near");
+    let mut near = table.optional_table("near").filter(|_| is_there)?;
+    let tag = near.required("tag", "name the tag whose values are nodes, such as host");
+    if !near.has("hops") {
+        near.missing("hops", "say how many edges may lie between, such as 2");
+    }
+    let (least, most) = HOPS;
+    let hops = near.count("hops", least, least, most);
+    let kinds = near.texts("kinds").into_iter().map(Into::into).collect();
+    near.finish();
+    let hops = u32::try_from(hops).unwrap_or(u32::MAX);
+    Some(Near { tag: tag.unwrap_or_default().into(), hops, kinds })
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {
@@ -192,6 +288,7 @@ fn general(tag: &str) -> Entry {
         cross_source: true,
         max_alerts: 1_000,
         chronic: Chronic::default(),
+        near: None,
     };
     Entry { enabled: true, pattern }
 }
@@ -199,7 +296,8 @@ fn general(tag: &str) -> Entry {
 fn entry(table: &mut Node<'_>) -> Entry {
     let name = table.required("name", "every explanation names the pattern");
     let matchers = table.matchers("match");
-    let by = by(table);
+    let near = near(table);
+    let by = by(table, near.as_ref());
     let (least, most) = WINDOW;
     let window = table.span("window", HOUR, least, most);
     let gap = table.optional_span("gap", least, most);
@@ -215,6 +313,7 @@ fn entry(table: &mut Node<'_>) -> Entry {
         cross_source: table.flag("cross_source", true),
         max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
         chronic,
+        near,
     };
     if let Some((gap, rule)) = gap_rule(&pattern) {
         table.broken("gap", Some(&gap.to_string()), rule);
@@ -237,9 +336,9 @@ pub(super) fn gap_rule(pattern: &Pattern) -> Option<(Span, String)> {
     Some((gap, format!("is more than the window, {window}; no alert would be further apart")))
 }
 
-fn by(table: &mut Node<'_>) -> Vec<Box<str>> {
+fn by(table: &mut Node<'_>, near: Option<&Near>) -> Vec<Box<str>> {
     let tags = table.texts("by");
-    if tags.is_empty() {
+    if tags.is_empty() && near.is_none() {
         table.missing("by", "name 1 to 5 tags whose values the alerts of an incident share");
     }
     if tags.len() > BY_MAX {
@@ -251,6 +350,8 @@ fn by(table: &mut Node<'_>) -> Vec<Box<str>> {
             table.broken(&key, Some(tag), "is empty; name a tag");
         } else if tags[..number].contains(tag) {
             table.broken(&key, Some(tag), "is named twice");
+        } else if near.is_some_and(|near| *near.tag == **tag) {
+            table.broken(&key, Some(tag), "is the tag of `near`; the same value is near itself");
         }
     }
     tags.into_iter().map(Into::into).collect()

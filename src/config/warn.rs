@@ -204,6 +204,7 @@ fn covers(earlier: &Pattern, later: &Pattern) -> bool {
     matchers
         && by
         && gap
+        && (earlier.near.is_none() || earlier.near == later.near)
         && earlier.window >= later.window
         && earlier.max_alerts >= later.max_alerts
         && (earlier.cross_source || !later.cross_source)

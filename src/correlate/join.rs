@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::held::Held;
 use super::state::State;
 use super::touched::Touched;
-use super::{lifecycle, pairs, reshape};
+use super::{lifecycle, near, pairs, reshape};
 use crate::model::alert::{Refusal, Side, TurnedDown};
 use crate::model::{Alert, Incident, IncidentId, Pair, Pattern, Span, Timestamp, Why};
 
@@ -23,11 +23,17 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
     let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
     state.count_pairs_cut(cut);
     let mut turned_down = Vec::new();
-    for (pattern, pairs) in &by_pattern {
-        let found = oldest(state, touched, pattern, pairs, &alert, &mut turned_down);
+    let applying: Vec<near::Applying<'_>> = by_pattern
+        .into_iter()
+        .map(|(pattern, pairs)| near::applying(state, pattern, pairs))
+        .collect();
+    for by in &applying {
+        let found = oldest(state, touched, by.pattern, &by.shared, &alert, &mut turned_down);
         if let Some((incident, pair)) = found {
-            let all: Vec<Pair> = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
-            let why = why(Some(pair), state, incident, &alert, turned_down);
+            let graph = settings.topology.as_ref().and_then(|topology| topology.graph.as_deref());
+            let path = by.path(graph, &pair);
+            let all: Vec<Pair> = applying.into_iter().flat_map(|by| by.shared).collect();
+            let why = Why { path, ..why(Some(pair), state, incident, &alert, turned_down) };
             let alert = Alert { why, ..alert };
             if reshape::where_now(state, incident) != incident {
                 return reshape::follow(state, touched, now, incident, &all, alert);
@@ -39,9 +45,9 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
     let continues = full
         .map(|candidate| candidate.incident)
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
-    let all = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
     let lacks = pairs::lacking(&settings, state.patterns(), &alert, NAMED_MAX);
     let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
+    let all = applying.into_iter().flat_map(|by| by.own).collect();
     lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
 }
 
@@ -195,6 +201,7 @@ fn why(
     turned_down.truncate(NAMED_MAX);
     Why {
         pair,
+        path: Vec::new(),
         apart: alert.started_at.apart(first),
         turned_down,
         more: u32::try_from(more).unwrap_or(u32::MAX),

@@ -13,7 +13,8 @@
 use std::collections::BTreeMap;
 
 use super::commands::{Answer, Done};
-use super::state::{State, Timer};
+use super::deadlines::Timer;
+use super::state::State;
 use super::touched::Touched;
 use crate::model::command::{Command, Refused};
 use crate::model::matcher::{Labels, Values};

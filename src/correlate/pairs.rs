@@ -1,6 +1,7 @@
 //! The pairs of an alert: each pattern that applies to it, with the values of its tags.
 //!
-//! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern.
+//! A list-valued tag gives one pair an element, at most [`PAIRS_MAX`] pairs a pattern; so does one
+//! whose values are nodes.
 
 use crate::model::alert::Lack;
 use crate::model::matcher::Labels;
@@ -48,7 +49,8 @@ pub(super) fn lacking(
     let has = |tag: &str| alert.values(tag).iter().any(|value| !value.is_empty());
     let lack = |pattern: &Pattern| {
         // Tags first: of many patterns most are about other tags, and that is seen at once.
-        let tag = pattern.by.iter().find(|tag| !has(tag))?;
+        let node = pattern.near.as_ref().map(|near| &near.tag);
+        let tag = pattern.by.iter().chain(node).find(|tag| !has(tag))?;
         let (pattern, tag) =
             pattern.matchers.matches(alert).then(|| (pattern.name.clone(), tag.clone()))?;
         Some(Lack { pattern, tag })
@@ -64,9 +66,13 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
         by: Vec::with_capacity(pattern.by.len()),
         source,
         chronic: alert.chronic && pattern.chronic == Chronic::Separate,
+        near: None,
     }];
     let mut cut = 0;
-    for tag in &pattern.by {
+    let near = pattern.near.as_ref().map(|near| &near.tag);
+    for (tag, is_node) in
+        pattern.by.iter().map(|tag| (tag, false)).chain(near.map(|tag| (tag, true)))
+    {
         let mut values: Vec<&str> =
             alert.values(tag).iter().filter(|value| !value.is_empty()).collect();
         values.sort_unstable();
@@ -78,9 +84,14 @@ fn under(pattern: &Pattern, alert: &Alert) -> (Vec<Pair>, u64) {
                     cut += 1;
                     continue;
                 }
-                let mut by = pair.by.clone();
-                by.push((tag.clone(), Box::from(*value)));
-                longer.push(Pair { by, ..pair.clone() });
+                let named = (tag.clone(), Box::from(*value));
+                let mut pair = pair.clone();
+                if is_node {
+                    pair.near = Some(named);
+                } else {
+                    pair.by.push(named);
+                }
+                longer.push(pair);
             }
         }
         pairs = longer;

@@ -90,7 +90,8 @@ fn is_by_hand(row: &Incident) -> bool {
 
 fn plan(state: &State, now: Timestamp, alerts: &[(Timestamp, AlertId)]) -> Plan {
     let mut anew = State::default();
-    anew.go_by((*state.shared_settings()).clone(), state.settings_bytes());
+    let went = anew.go_by((*state.shared_settings()).clone(), state.settings_bytes());
+    went.expect("the topology in force is at hand");
     let mut ends: BTreeSet<(Timestamp, AlertId, Resolution)> = BTreeSet::new();
     let mut untold = Touched::default();
     for (start, id) in alerts {

@@ -249,7 +249,8 @@ fn title(held: &Held, status: Status) -> String {
     varying.push(status.to_owned());
     let varying = varying.join(" · ");
     let Some(pair) = shared else { return varying };
-    let values: Vec<String> = pair.by.iter().map(|(_, value)| short(value)).collect();
+    let near = pair.near.iter().map(|(_, value)| format!("near {}", short(value)));
+    let values: Vec<String> = near.chain(pair.by.iter().map(|(_, value)| short(value))).collect();
     format!("{}: {varying}", values.join(", "))
 }
 

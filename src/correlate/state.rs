@@ -7,38 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::chronic::Rates;
+use super::deadlines::{Timer, expires_at, leaves_at, promised, update_due};
 use super::held::Held;
 use super::maintenance::Plans;
 use super::pairs;
 use super::requests::Requests;
-use crate::model::update::refresh_every;
+use super::topology::{Graphs, Place};
 use crate::model::{
     Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, MaintenanceId,
-    MatcherIndex, Pair, Resolution, Span, Timestamp,
+    MatcherIndex, Pair, Timestamp, Topology,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire;
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
+use crate::wire::topology::{self, Part};
 use crate::wire::{WireError, settings};
-
-/// Something that happens at a time though nothing arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// A window of planned work begins or ends, or a plan is over for long.
-    Plan(MaintenanceId),
-    /// The alert was silent for too long.
-    Expire(AlertId),
-    /// The alert flapped, and its status has not changed for long.
-    Calm(AlertId),
-    /// An `updated` has waited for its minute.
-    Update(IncidentId),
-    /// It is time to say again that it flaps; after `Calm`, which may end that at the same time.
-    Remind(IncidentId),
-    /// The time for which somebody takes care of it is over.
-    Unacknowledge(IncidentId),
-    /// The time for which it is quiet is over.
-    Unsnooze(IncidentId),
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Dirty {
@@ -48,6 +31,7 @@ enum Dirty {
     Plan(MaintenanceId),
     Sweep,
     Settings,
+    Topology(Place),
 }
 
 /// Where incidents that hold a pair are found, in the order of their first start.
@@ -67,6 +51,9 @@ pub(super) struct State {
     earlier: BTreeMap<Identity, BTreeSet<AlertId>>,
     incidents: BTreeMap<IncidentId, Held>,
     by_pair: ByPair,
+    /// Of patterns about what is near: the values that incidents are at, and how many are.
+    centres: BTreeMap<Box<str>, Index<Box<str>, u32>>,
+    graphs: Graphs,
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     plans: Plans,
@@ -86,6 +73,7 @@ pub(super) struct State {
     oks_dropped: u64,
     pairs_cut: u64,
     alerts_cut: u64,
+    near_cut: u64,
 }
 
 impl Default for State {
@@ -101,6 +89,8 @@ impl Default for State {
             earlier: BTreeMap::new(),
             incidents: BTreeMap::new(),
             by_pair: Index::default(),
+            centres: BTreeMap::new(),
+            graphs: Graphs::default(),
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             plans: Plans::default(),
@@ -117,6 +107,7 @@ impl Default for State {
             oks_dropped: 0,
             pairs_cut: 0,
             alerts_cut: 0,
+            near_cut: 0,
         }
     }
 }
@@ -139,18 +130,48 @@ impl State {
     }
 
     /// Goes by other settings from here on; they touch new alerts only.
-    pub(super) fn go_by(&mut self, settings: CorrelateSettings, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When they name a topology that is not wholly here; those in force stay so.
+    pub(super) fn go_by(
+        &mut self,
+        mut settings: CorrelateSettings,
+        bytes: &[u8],
+    ) -> Result<(), WireError> {
         if self.settings_bytes == bytes {
-            return;
+            return Ok(());
         }
+        let before = self.topology().cloned();
+        self.with_graph(&mut settings).map_err(WireError)?;
         self.patterns = pairs::index(&settings);
         self.settings = Arc::new(settings);
+        if let Some(before) = before.filter(|before| self.digest() != Some(&before.digest)) {
+            let gone = self.graphs.forget(&before.digest);
+            self.dirty.extend(gone.into_iter().map(Dirty::Topology));
+        }
         self.settings_bytes = bytes.to_vec();
         self.dirty.insert(Dirty::Settings);
         self.leaving = BTreeSet::new();
         let resolved = self.incidents.iter().filter(|(_, held)| held.row.resolved.is_some());
         let leaving = resolved.map(|(id, held)| (leaves_at(&self.settings, held), *id)).collect();
         self.leaving = leaving;
+        Ok(())
+    }
+
+    /// Takes a part of a topology that settings may come to name.
+    ///
+    /// # Errors
+    /// When it does not fit the others of its graph.
+    pub(super) fn add_part(&mut self, part: Part) -> Result<(), WireError> {
+        let in_force = self.digest().map(Box::from);
+        let changed = self.graphs.add(part, in_force.as_deref()).map_err(WireError)?;
+        self.dirty.extend(changed.into_iter().map(Dirty::Topology));
+        Ok(())
+    }
+
+    /// Has a graph at hand, which saves decoding it.
+    pub(super) fn have(&mut self, topology: Option<Topology>) {
+        self.graphs.have(topology);
     }
 
     /// Adds an alert to the incident it names.
@@ -317,6 +338,16 @@ impl State {
         std::mem::take(&mut self.alerts_cut)
     }
 
+    /// Counts a search for what is near that stopped at its bound.
+    pub(super) fn count_near_cut(&mut self) {
+        self.near_cut += 1;
+    }
+
+    /// Takes the number of searches that stopped at their bound.
+    pub(super) fn take_near_cut(&mut self) -> u64 {
+        std::mem::take(&mut self.near_cut)
+    }
+
     /// Takes the number of pairs left out.
     pub(super) fn take_pairs_cut(&mut self) -> u64 {
         std::mem::take(&mut self.pairs_cut)
@@ -329,6 +360,9 @@ impl State {
         rows.extend(self.requests.take_rows());
         rows.extend(self.rates.take_rows());
         self.mark.commits += 1;
+        if let Some(digest) = self.digest().map(Box::<str>::from) {
+            self.graphs.settle(&digest);
+        }
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
     }
@@ -358,12 +392,22 @@ impl State {
             CorrelateRow::Undoable(undoable) => self.requests.restore_undoable(*undoable),
             CorrelateRow::Rate(rate) => self.rates.restore(rate),
             CorrelateRow::Mark(mark) => self.mark = mark,
+            CorrelateRow::Topology(part) => self.graphs.restore(part),
         }
         Ok(())
     }
 
     /// Derives everything from the rows that came back.
     pub(super) fn restored(&mut self) -> Result<(), RowError> {
+        let mut settings = CorrelateSettings::clone(&self.settings);
+        self.with_graph(&mut settings).map_err(|why| RowError {
+            key: String::from_utf8_lossy(row::SETTINGS_KEY).into_owned(),
+            why,
+        })?;
+        self.settings = Arc::new(settings);
+        if let Some(digest) = self.digest().map(Box::<str>::from) {
+            self.graphs.settle(&digest);
+        }
         let alerts = std::mem::take(&mut self.alerts);
         for alert in alerts.values() {
             if !self.incidents.contains_key(&alert.incident) {
@@ -478,6 +522,39 @@ impl State {
         self.by_pair.get(&(Box::from(shard), pair.clone()))
     }
 
+    /// Whether no incident is at any node by this pattern.
+    pub(super) fn is_centre_of_none(&self, pattern: &str) -> bool {
+        !self.centres.contains_key(pattern)
+    }
+
+    /// Whether an incident is at this value by this pattern.
+    pub(super) fn is_centre(&self, pattern: &str, value: &str) -> bool {
+        self.centres.get(pattern).is_some_and(|values| values.contains(value))
+    }
+
+    /// The digest of the topology in force.
+    pub(super) fn digest(&self) -> Option<&str> {
+        self.topology().map(|topology| &*topology.digest)
+    }
+
+    fn topology(&self) -> Option<&Topology> {
+        self.settings.topology.as_ref()
+    }
+
+    /// Gives settings the graph that they name.
+    fn with_graph(&self, settings: &mut CorrelateSettings) -> Result<(), String> {
+        let Some(topology) = &mut settings.topology else { return Ok(()) };
+        if topology.graph.is_some() {
+            return Ok(());
+        }
+        let in_force = self.topology().filter(|other| other.digest == topology.digest);
+        topology.graph = match in_force.and_then(|other| other.graph.clone()) {
+            Some(graph) => Some(graph),
+            None => Some(self.graphs.whole(topology)?),
+        };
+        Ok(())
+    }
+
     /// The remembered `ok` of an identity.
     pub(super) fn ok(&self, identity: &Identity) -> Option<&RememberedOk> {
         self.oks.get(identity)
@@ -513,6 +590,10 @@ impl State {
             }
             Dirty::Plan(id) => (wire::maintenance::plan_key(id), self.plans.row(id)),
             Dirty::Sweep => (wire::maintenance::SWEEP_KEY.to_vec(), self.plans.sweep_row()),
+            Dirty::Topology((digest, number)) => {
+                let part = self.graphs.part(&digest, number).map(topology::encode);
+                (topology::key(&digest, number), part)
+            }
             Dirty::Settings => (row::SETTINGS_KEY.to_vec(), Some(self.settings_bytes.clone())),
         };
         Row { key, value }
@@ -614,6 +695,10 @@ impl State {
         for pair in &held.row.pairs {
             let key = (held.row.shard.clone(), pair.clone());
             self.by_pair.entry_or(key, BTreeSet::new).insert((first, id));
+            if let Some((_, value)) = &pair.near {
+                let values = self.centres.entry(pair.pattern.clone()).or_default();
+                *values.entry_or(value.clone(), || 0) += 1;
+            }
         }
         match held.row.resolved {
             None => self.open += 1,
@@ -640,6 +725,9 @@ impl State {
                     self.by_pair.remove(&key);
                 }
             }
+            if let Some((_, value)) = &pair.near {
+                self.leave_centre(&pair.pattern, value);
+            }
         }
         match held.row.resolved {
             None => self.open -= 1,
@@ -657,36 +745,18 @@ impl State {
             self.timers.remove(&promised);
         }
     }
-}
 
-/// When an incident that is over may be forgotten, by log time.
-fn leaves_at(settings: &CorrelateSettings, held: &Held) -> Timestamp {
-    let leaves = held.appended_at + settings.memory();
-    match held.row.resolved {
-        Some((at, Resolution::ByHand)) => leaves.max(at + settings.dismissal_memory()),
-        _ => leaves,
+    fn leave_centre(&mut self, pattern: &str, value: &str) {
+        let Some(values) = self.centres.get_mut(pattern) else { return };
+        let count = values.get_mut(value).map_or(0, |count| {
+            *count -= 1;
+            *count
+        });
+        if count == 0 {
+            values.remove(value);
+        }
+        if values.is_empty() {
+            self.centres.remove(pattern);
+        }
     }
-}
-
-/// By log time: when an alert was silent for as long as it lives, and a refresh.
-fn expires_at(alert: &Alert) -> Timestamp {
-    let lives = alert.alive_until.since(alert.newest);
-    alert.appended_at + lives + refresh_every(lives)
-}
-
-/// When an `updated` that waits is due: a minute after the last one.
-fn update_due(incident: &Incident) -> Option<Timestamp> {
-    let last = incident.updated_at?;
-    (!incident.updates.is_empty()).then_some(last + Span::MINUTE)
-}
-
-/// What ends by itself because somebody said when.
-fn promised(incident: &Incident) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
-    let id = incident.id;
-    let acknowledged = incident.acknowledged.as_ref().and_then(|by| by.until);
-    let snoozed = incident.snoozed.as_ref().map(|snoozed| snoozed.until);
-    acknowledged
-        .map(|until| (until, Timer::Unacknowledge(id)))
-        .into_iter()
-        .chain(snoozed.map(|until| (until, Timer::Unsnooze(id))))
 }

@@ -190,11 +190,24 @@ pub struct Moved {
 /// How many moves of an alert are remembered; of more the oldest is forgotten, and stands.
 pub const MOVES_MAX: usize = 16;
 
+/// A node on the way from an alert to what it is near.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hop {
+    /// The node's tag.
+    pub tag: Box<str>,
+    /// The node's value.
+    pub value: Box<str>,
+    /// The kind of the edge from the node before; none for the first.
+    pub via: Option<Box<str>>,
+}
+
 /// Why an alert is in its incident.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Why {
     /// The pattern and the tag values it shared; none when it opened the incident.
     pub pair: Option<Pair>,
+    /// Where the pattern is about what is near: the way from the alert's node to the incident's.
+    pub path: Vec<Hop>,
     /// The time from the incident's first start to the alert's.
     pub apart: Span,
     /// The nearest candidates that were turned down, at most five.

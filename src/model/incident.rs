@@ -18,6 +18,9 @@ pub struct Pair {
     pub source: Option<Box<str>>,
     /// Whether it is of chronic alerts, which the pattern keeps apart.
     pub chronic: bool,
+    /// The tag and value of the alert that opened the incident, where the pattern is about what is
+    /// near it; the others are within its hops of that node, not of each other.
+    pub near: Option<(Box<str>, Box<str>)>,
 }
 
 /// Who acknowledged, and when.

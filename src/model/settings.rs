@@ -7,6 +7,7 @@ use super::maintenance::Plan;
 use super::matcher::Matchers;
 use super::rate::{Chronic, ChronicSettings};
 use super::time::Span;
+use super::topology::Topology;
 
 /// How long after it happened an event may arrive and still find what it reopens or joins.
 const ARRIVAL: Span = Span::from_secs(600);
@@ -18,7 +19,8 @@ pub struct Pattern {
     pub name: Box<str>,
     /// Which alerts it is about.
     pub matchers: Matchers,
-    /// The tags whose values an incident's alerts share; 1 to 5, `source`, `host`, `check` among them.
+    /// The tags whose values an incident's alerts share; 1 to 5,
+    /// `source`, `host`, `check` among them; none where there is `near`.
     pub by: Vec<Box<str>>,
     /// How far from the first alert's start another may start; inclusive.
     pub window: Span,
@@ -30,6 +32,19 @@ pub struct Pattern {
     pub max_alerts: u32,
     /// What becomes of alerts that are chronic.
     pub chronic: Chronic,
+    /// In place of or beside `by`: how near its alerts are to the one that opened it.
+    pub near: Option<Near>,
+}
+
+/// How near an alert must be to the alert that opened an incident, by the topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Near {
+    /// The tag whose values are the nodes of an alert.
+    pub tag: Box<str>,
+    /// How many edges may lie between them; inclusive.
+    pub hops: u32,
+    /// Edges of which kinds are followed; none named: all of them.
+    pub kinds: Vec<Box<str>>,
 }
 
 /// When an alert changes its status so often that it is not told each time.
@@ -70,6 +85,8 @@ pub struct CorrelateSettings {
     pub patterns: Vec<Pattern>,
     /// Planned work that the config names.
     pub maintenance: Vec<Plan>,
+    /// What is near what, where that is known.
+    pub topology: Option<Topology>,
 }
 
 impl Default for CorrelateSettings {
@@ -83,6 +100,7 @@ impl Default for CorrelateSettings {
             ok_memory_max: 200_000,
             patterns: Vec::new(),
             maintenance: Vec::new(),
+            topology: None,
         }
     }
 }

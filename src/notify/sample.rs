@@ -65,6 +65,7 @@ pub(crate) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
             by: vec![("cluster".into(), "web".into())],
             source: None,
             chronic: false,
+            near: None,
         }),
         further: Vec::new(),
         further_cut: 0,

@@ -40,8 +40,9 @@ pub enum Reason {
 impl Reason {
     fn of(pair: Option<&Pair>) -> Self {
         let Some(pair) = pair else { return Self::Opened };
+        let near = pair.near.iter().map(|(tag, value)| format!("near {tag}={value}"));
         let values: Vec<String> =
-            pair.by.iter().map(|(tag, value)| format!("{tag}={value}")).collect();
+            near.chain(pair.by.iter().map(|(tag, value)| format!("{tag}={value}"))).collect();
         Self::Joined(format!("{} ({})", pair.pattern, values.join(", ")).into())
     }
 }

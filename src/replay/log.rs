@@ -63,7 +63,7 @@ impl LogReplay {
         mut assignments: impl FnMut(Assignment),
     ) {
         let Logged { partition, time, kind, ref value } = *logged;
-        if kind == Kind::Settings && self.rules == Rules::Given {
+        if matches!(kind, Kind::Settings | Kind::Topology) && self.rules == Rules::Given {
             return;
         }
         let slot = Slot { input: 0, partition };
@@ -72,7 +72,7 @@ impl LogReplay {
         let part = self.partitions.entry(partition).or_insert_with(|| {
             let mut part = Partition { correlate: Correlate::new(settings), read: 0 };
             let opening = part.correlate.opening(slot);
-            if let Some(opening) = opening {
+            for opening in opening {
                 part.apply(slot, time, opening.kind, &opening.value, &mut out);
             }
             part
@@ -159,6 +159,7 @@ mod tests {
             cross_source: true,
             max_alerts: 1_000,
             chronic: Chronic::default(),
+            near: None,
         }])
     }
 

@@ -23,6 +23,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
             cross_source: true,
             max_alerts: 1_000,
             chronic: Chronic::default(),
+            near: None,
         }],
         ..CorrelateSettings::default()
     }

@@ -106,7 +106,7 @@ impl Pipeline {
     pub fn append(&mut self, time: Timestamp, kind: Kind, value: Vec<u8>) {
         // Asked once, as its worker does; settings that follow in the log stand.
         let opening = self.log.is_empty().then(|| self.correlate.opening(Slot::default()));
-        if let Some(settings) = opening.flatten() {
+        for settings in opening.unwrap_or_default() {
             self.apply(Logged { time, kind: settings.kind, value: settings.value });
         }
         self.apply(Logged { time, kind, value });
@@ -119,6 +119,12 @@ impl Pipeline {
 
     /// Other settings come into force.
     pub fn go_by(&mut self, time: Timestamp, settings: CorrelateSettings) {
+        let graph = settings.topology.as_ref().and_then(|topology| topology.graph.as_ref());
+        let bytes = graph.map(|graph| graph.to_bytes()).unwrap_or_default();
+        let digest = settings.topology.as_ref().map_or("", |topology| &topology.digest);
+        for part in wire::topology::parts(digest, &bytes) {
+            self.append(time, Kind::Topology, wire::topology::encode(&part));
+        }
         self.append(time, Kind::Settings, wire::settings::encode(&settings));
         self.wanted = settings;
         // Rows are what a stage with the new wish is made from.

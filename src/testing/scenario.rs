@@ -8,6 +8,9 @@
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
 //!     chronic=join             # on the same line
+//! pattern NAME near=host:2 window=10m       # or near=host:2:KIND,KIND; also beside by=
+//! edge host:web-1 switch:sw-1 KIND          # of the topology; after `settings` it is a new one
+//! edges_looked_at 100
 //! reopen_window 30m
 //! dismiss_for 4h
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
@@ -31,6 +34,8 @@
 //! ```
 
 use crate::collect;
+use crate::model::settings::Near;
+use crate::model::topology::{Builder, Topology};
 use crate::model::{
     Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers,
     Pattern, Span, Timestamp,
@@ -200,6 +205,9 @@ struct Reader {
     part: Part,
     /// Settings that follow a `settings` line.
     later: bool,
+    /// The edges of the topology that is being told: nodes and kind.
+    edges: Vec<[String; 3]>,
+    edges_looked_at: u32,
 }
 
 impl Reader {
@@ -221,7 +229,13 @@ impl Reader {
             alerts: None,
             rests_on_repeats: false,
         };
-        Self { scenario, part: Part::Story, later: false }
+        Self {
+            scenario,
+            part: Part::Story,
+            later: false,
+            edges: Vec::new(),
+            edges_looked_at: 20_000,
+        }
     }
 
     fn line(&mut self, line: &str) -> Result<(), String> {
@@ -266,6 +280,7 @@ impl Reader {
             [word] if word == "collect_restarts" => Step::CollectRestarts,
             [word] if word == "settings" => {
                 self.later = true;
+                self.edges.clear();
                 Step::Settings(CorrelateSettings {
                     patterns: Vec::new(),
                     maintenance: Vec::new(),
@@ -300,6 +315,14 @@ impl Reader {
                 let plan = plan.map_err(|problems| format!("{}", problems[0]))?;
                 self.correlate()?.maintenance.push(plan);
             }
+            ("edge", [from, to, kind]) => {
+                self.edges.push([from, to, kind].map(|word| (*word).clone()));
+                self.tell_topology()?;
+            }
+            ("edges_looked_at", [most]) => {
+                self.edges_looked_at = most.parse().map_err(|_| "not a number")?;
+                self.tell_topology()?;
+            }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
             ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
@@ -318,6 +341,17 @@ impl Reader {
             ("rests_on_repeats", [_reason]) => self.scenario.rests_on_repeats = true,
             _ => return Err("no such setting, or not with these words".into()),
         }
+        Ok(())
+    }
+
+    fn tell_topology(&mut self) -> Result<(), String> {
+        let mut builder = Builder::new(1_000, 10_000);
+        for [from, to, kind] in &self.edges {
+            let node = |text| str::split_once(text, ':').ok_or("a node is tag:value");
+            builder.edge(node(from)?, node(to)?, kind)?;
+        }
+        let topology = Topology::new(builder.build()?, self.edges_looked_at);
+        self.correlate()?.topology = Some(topology);
         Ok(())
     }
 
@@ -382,10 +416,12 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
         cross_source: true,
         max_alerts: 1_000,
         chronic: Chronic::default(),
+        near: None,
     };
     for (key, value) in &words.named {
         let span = || Span::parse(value).map_err(|error| error.to_string());
         match key.as_str() {
+            "near" => pattern.near = Some(near(value)?),
             "by" => pattern.by = value.split(',').map(Box::from).collect(),
             "window" => pattern.window = span()?,
             "gap" => pattern.gap = Some(span()?),
@@ -402,5 +438,17 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
             _ => return Err(format!("a pattern has no `{key}`")),
         }
     }
-    if pattern.by.is_empty() { Err("a pattern needs `by=`".into()) } else { Ok(pattern) }
+    if pattern.by.is_empty() && pattern.near.is_none() {
+        return Err("a pattern needs `by=` or `near=`".into());
+    }
+    Ok(pattern)
+}
+
+/// `tag:hops`, or `tag:hops:kind,kind`.
+fn near(text: &str) -> Result<Near, String> {
+    let mut parts = text.splitn(3, ':');
+    let tag = parts.next().unwrap_or_default().into();
+    let hops = parts.next().unwrap_or_default().parse().map_err(|_| "near=tag:hops")?;
+    let kinds = parts.next().map(|kinds| kinds.split(',').map(Box::from).collect());
+    Ok(Near { tag, hops, kinds: kinds.unwrap_or_default() })
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+use crate::model::alert::{Hop, Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -193,12 +193,45 @@ struct WirePair<'a> {
     source: Option<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "is_false")]
     chronic: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    near: Option<WireNear<'a>>,
 }
 
 /// For what is left out where it is not.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 pub(super) fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireNear<'a> {
+    tag: Cow<'a, Box<str>>,
+    value: Cow<'a, Box<str>>,
+}
+
+by_way_of!(Hop, WireHop);
+
+#[derive(Serialize, Deserialize)]
+struct WireHop<'a> {
+    tag: Cow<'a, Box<str>>,
+    value: Cow<'a, Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    via: Option<Cow<'a, Box<str>>>,
+}
+
+impl<'a> From<&'a Hop> for WireHop<'a> {
+    fn from(hop: &'a Hop) -> Self {
+        let Hop { tag, value, via } = hop;
+        let via = via.as_ref().map(Cow::Borrowed);
+        Self { tag: Cow::Borrowed(tag), value: Cow::Borrowed(value), via }
+    }
+}
+
+impl From<WireHop<'_>> for Hop {
+    fn from(WireHop { tag, value, via }: WireHop<'_>) -> Self {
+        let via = via.map(Cow::into_owned);
+        Self { tag: tag.into_owned(), value: value.into_owned(), via }
+    }
 }
 
 impl<'a> From<&'a Pair> for WirePair<'a> {
@@ -213,6 +246,10 @@ impl<'a> From<&'a Pair> for WirePair<'a> {
             order: order.iter().map(|(tag, _)| Cow::Borrowed(tag)).collect(),
             source: pair.source.as_ref().map(Cow::Borrowed),
             chronic: pair.chronic,
+            near: pair.near.as_ref().map(|(tag, value)| WireNear {
+                tag: Cow::Borrowed(tag),
+                value: Cow::Borrowed(value),
+            }),
         }
     }
 }
@@ -228,7 +265,8 @@ impl From<WirePair<'_>> for Pair {
             wire.order.iter().filter_map(|tag| wire.by.remove_entry(tag)).map(own).collect()
         };
         let source = wire.source.map(Cow::into_owned);
-        Self { pattern: wire.name.into_owned(), by, source, chronic: wire.chronic }
+        let near = wire.near.map(|WireNear { tag, value }| (tag.into_owned(), value.into_owned()));
+        Self { pattern: wire.name.into_owned(), by, source, chronic: wire.chronic, near }
     }
 }
 
@@ -338,6 +376,8 @@ by_way_of!(Why, WireWhy);
 #[derive(Serialize, Deserialize)]
 struct WireWhy<'a> {
     pattern: Option<Cow<'a, Pair>>,
+    #[serde(default, skip_serializing_if = "no_hops")]
+    path: Cow<'a, [Hop]>,
     apart_ms: Span,
     turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
@@ -352,6 +392,7 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
     fn from(why: &'a Why) -> Self {
         Self {
             pattern: why.pair.as_ref().map(Cow::Borrowed),
+            path: Cow::Borrowed(&why.path),
             apart_ms: why.apart,
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
@@ -365,6 +406,7 @@ impl From<WireWhy<'_>> for Why {
     fn from(wire: WireWhy<'_>) -> Self {
         Self {
             pair: wire.pattern.map(Cow::into_owned),
+            path: wire.path.into_owned(),
             apart: wire.apart_ms,
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
@@ -372,6 +414,10 @@ impl From<WireWhy<'_>> for Why {
             moves: wire.moves.into_owned(),
         }
     }
+}
+
+fn no_hops(path: &[Hop]) -> bool {
+    path.is_empty()
 }
 
 by_way_of!(Acknowledged, WireAcknowledged);

@@ -254,6 +254,7 @@ mod tests {
                     by: vec![("env".into(), "prod".into()), ("cluster".into(), "web".into())],
                     source: None,
                     chronic: false,
+                    near: None,
                 }),
                 further: Vec::new(),
                 further_cut: 0,

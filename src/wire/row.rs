@@ -1,8 +1,8 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
 //! The key's first letter is the row's kind and never changes its meaning: `a` alert, `b` how often
-//! an identity fires, `c` a command's result, `i` incident, `m` maintenance plan, or, alone, how far a
-//! sweep is, `o` remembered ok, `s` settings in force, `t` the log's time, `u` how to undo a command.
+//! an identity fires, `c` a command's result, `g` part of a topology, `i` incident, `m` maintenance
+//! plan, or, alone, how far a sweep is, `o` remembered ok, `s` settings in force, `t` the log's time, `u` how to undo a command.
 //! What follows it is the row's id.
 
 use std::borrow::Cow;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, is_false, nothing, unknown, unread};
 use super::maintenance::{self, StoredPlan, Sweep};
+use super::topology::{self, Part};
 use super::{WireError, command, request, to_vec};
 use crate::model::alert::MoveKind;
 use crate::model::command::{Snoozed, Undoable};
@@ -69,6 +70,8 @@ pub enum CorrelateRow {
     Rate(Rate),
     /// How far the log was read.
     Mark(Mark),
+    /// A part of a topology, as it came.
+    Topology(Part),
 }
 
 /// The key of an alert's row.
@@ -399,6 +402,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
         }
         maintenance::SWEEP_KEY => Ok(CorrelateRow::Sweep(maintenance::decode_sweep(value)?)),
         [b'm', b'/', ..] => Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?))),
+        [b'g', b'/', ..] => topology::decode(value).map(CorrelateRow::Topology),
         [b'a', b'/', ..] => {
             let wire = known(value, |wire: &WireAlert<'_>| wire.v)?;
             Ok(CorrelateRow::Alert(Box::new(wire.into())))

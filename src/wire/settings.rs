@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::common::{unknown, unread};
 use super::maintenance::WirePlan;
 use super::{WireError, to_vec};
-use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
-use crate::model::{Chronic, ChronicSettings, Matchers, Span};
+use crate::model::settings::{CorrelateSettings, FlappingSettings, Near, Pattern};
+use crate::model::{Chronic, ChronicSettings, Matchers, Span, Topology};
 
 const VERSION: u8 = 1;
 
@@ -30,6 +30,25 @@ struct WireSettings {
     /// Left out where there is none, for the same reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     maintenance: Vec<WirePlan>,
+    /// Left out where there is none, as in records from before there were topologies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topology: Option<WireTopology>,
+}
+
+/// The graph itself is in records before this one.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireTopology {
+    digest: Box<str>,
+    edges_looked_at: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireNear {
+    tag: Box<str>,
+    hops: u32,
+    kinds: Vec<Box<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +82,8 @@ struct WirePattern {
     /// Left out where chronic alerts are kept apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chronic: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    near: Option<WireNear>,
 }
 
 /// The bytes of settings; the same settings are the same bytes.
@@ -78,6 +99,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         max_alerts: pattern.max_alerts,
         chronic: (pattern.chronic != Chronic::default())
             .then(|| pattern.chronic.as_str().to_owned()),
+        near: pattern.near.clone().map(|Near { tag, hops, kinds }| WireNear { tag, hops, kinds }),
     });
     let FlappingSettings { changes, within, quiet_for, reminder } = settings.flapping;
     let flapping = (settings.flapping != FlappingSettings::default()).then_some(WireFlapping {
@@ -103,6 +125,10 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
         maintenance: settings.maintenance.iter().map(WirePlan::from).collect(),
+        topology: settings.topology.as_ref().map(|topology| WireTopology {
+            digest: topology.digest.clone(),
+            edges_looked_at: topology.edges_looked_at,
+        }),
     };
     to_vec(&wire, 512)
 }
@@ -135,6 +161,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             cross_source: wire.cross_source,
             max_alerts: wire.max_alerts,
             chronic,
+            near: wire.near.map(|WireNear { tag, hops, kinds }| Near { tag, hops, kinds }),
         })
     };
     let flapping = |WireFlapping { changes, within, quiet_for, reminder }| FlappingSettings {
@@ -149,6 +176,11 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         of,
         identities_max,
     };
+    let topology = |WireTopology { digest, edges_looked_at }| Topology {
+        digest,
+        graph: None,
+        edges_looked_at,
+    };
     Ok(CorrelateSettings {
         reopen_window: wire.reopen_window,
         dismiss_for: wire.dismiss_for.unwrap_or(CorrelateSettings::DISMISS_FOR),
@@ -157,6 +189,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
         maintenance: wire.maintenance.into_iter().map(WirePlan::plan).collect::<Result<_, _>>()?,
+        topology: wire.topology.map(topology),
     })
 }
 
@@ -185,6 +218,7 @@ mod tests {
             ok_memory_max: 1,
             patterns: Vec::new(),
             maintenance: Vec::new(),
+            topology: None,
         };
         assert_eq!(decode(&encode(&settings)), Ok(settings));
         let unknown = br#"{"v":1,"reopen_window":1,"ok_memory_max":1,"patterns":[],"other":1}"#;

@@ -359,7 +359,7 @@ fn titles(answer: &Answer) -> Vec<String> {
 fn gathered() -> Change {
     let mut change = incident(8);
     let by = vec![("cluster".into(), "web".into())];
-    let pair = Pair { pattern: "cluster".into(), by, source: None, chronic: false };
+    let pair = Pair { pattern: "cluster".into(), by, source: None, chronic: false, near: None };
     let mut alerts: Vec<Member> = (0..3).map(|nth| member(&format!("db-{nth}"))).collect();
     alerts.sort_by_key(|alert| alert.id);
     for alert in &mut alerts[1..] {

@@ -11,11 +11,13 @@ use muster::correlate::Correlate;
 use muster::model::alert::MoveKind;
 use muster::model::command::{Audience, Mode, SnoozeEnds, Which};
 use muster::model::maintenance::PlanText;
+use muster::model::settings::Near;
+use muster::model::topology::Builder;
 use muster::model::update::refresh_every;
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command,
     CorrelateSettings, FlappingSettings, Identity, IncidentId, MaintenanceId, Matchers, Member,
-    Pattern, Plan, RequestId, Resolution, Span, Status, Tags, Timestamp,
+    Pattern, Plan, RequestId, Resolution, Span, Status, Tags, Timestamp, Topology,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -163,6 +165,7 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
         cross_source: true,
         max_alerts: 1_000,
         chronic: Chronic::Separate,
+        near: None,
     }
 }
 
@@ -170,7 +173,7 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
 const ASKED: u8 = 18;
 
 /// How many rule books there are.
-const BOOKS: usize = 6;
+const BOOKS: usize = 7;
 
 /// Rule books: narrow ones with a gap and little room, others with little memory, none; and the
 /// first again where alerts flap easily, soon calm down and are soon told again; one where they are
@@ -198,6 +201,12 @@ fn rules(nth: usize) -> CorrelateSettings {
                 Pattern { chronic: Chronic::Join, ..pattern("cluster", &["cluster"], 30) };
             (10, 1_000, vec![rack, cluster, pattern("host", &["host"], 20)])
         }
+        6 => {
+            let near = Near { tag: "host".into(), hops: 1, kinds: vec!["next".into()] };
+            let by_rack = Pattern { near: Some(near.clone()), ..pattern("rack", &["rack"], 20) };
+            let next = Pattern { near: Some(near), gap, ..pattern("next", &[], 60) };
+            (30, 1_000, vec![by_rack, Pattern { max_alerts: 4, ..next }])
+        }
         _ => (30, 1_000, Vec::new()),
     };
     let reopen_window = Span::from_secs(reopen_minutes * 60);
@@ -219,6 +228,7 @@ fn rules(nth: usize) -> CorrelateSettings {
         ok_memory_max,
         patterns,
         maintenance: if nth == 5 { planned() } else { Vec::new() },
+        topology: (nth == 6).then(chain),
     }
 }
 
@@ -260,10 +270,22 @@ fn planned() -> Vec<Plan> {
     ]
 }
 
-/// The first rule book, and those where alerts flap easily, where they are soon chronic, and where
-/// work is planned.
+/// The first rule book, and those where alerts flap easily, where they are soon chronic, where work is
+/// planned, and by what is near.
 fn book() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), Just(3), Just(4), Just(5)]
+    prop_oneof![Just(0), Just(3), Just(4), Just(5), Just(6)]
+}
+
+/// Hosts in a row, each next to the one after it; the edges of another kind lead astray.
+fn chain() -> Topology {
+    let mut builder = Builder::new(100, 1_000);
+    for nth in 0..IDENTITIES {
+        let host = |nth: u8| format!("host-{nth}");
+        let (here, there) = (host(nth), host(nth + 1));
+        builder.edge(("host", &here), ("host", &there), "next").expect("within bounds");
+        builder.edge(("host", &here), ("host", &host(0)), "astray").expect("within bounds");
+    }
+    Topology::new(builder.build().expect("a small graph"), 1_000)
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
@@ -1181,6 +1203,13 @@ impl Reader {
                     }
                 });
             prop_assert!(shares, "{:?} does not share {:?}", member, change.pair);
+            // Only the chain's book has these, and one hop: hosts in a row, known by their numbers.
+            let nth = |host: &str| host.trim_start_matches("host-").parse::<i64>();
+            let near = change.pair.iter().filter_map(|pair| pair.near.as_ref());
+            for (_, centre) in near {
+                let apart = nth(&member.host).expect("a number") - nth(centre).expect("a number");
+                prop_assert!(apart.abs() <= 1, "{:?} is not near {}", member, centre);
+            }
             let source = change.pair.as_ref().and_then(|pair| pair.source.as_ref());
             prop_assert!(source.is_none_or(|source| *source == member.source), "{:?}", change);
             let apart = change

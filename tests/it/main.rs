@@ -21,4 +21,5 @@ mod scenarios;
 mod shutdown;
 mod stages_apart;
 mod tidy;
+mod topology;
 mod wire;

@@ -357,7 +357,7 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
 mod full {
     //! Events and changes with everything in them, for the schemas.
 
-    use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+    use muster::model::alert::{Hop, Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
     use muster::model::change::Counts;
     use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
@@ -371,6 +371,7 @@ mod full {
 
     fn pair(order: [&str; 2]) -> Pair {
         Pair {
+            near: Some(("host".into(), "web-1".into())),
             pattern: "cluster".into(),
             by: order.map(|tag| (tag.into(), "web".into())).into(),
             source: Some("nagios".into()),
@@ -421,6 +422,10 @@ mod full {
         });
         let why = Why {
             pair: Some(pair(["env", "cluster"])),
+            path: vec![
+                Hop { tag: "host".into(), value: "web-2".into(), via: None },
+                Hop { tag: "switch".into(), value: "sw".into(), via: Some("linked".into()) },
+            ],
             apart: Span::MINUTE,
             turned_down: turned_down.into(),
             more: 2,

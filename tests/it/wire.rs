@@ -9,19 +9,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+use muster::model::alert::{Hop, Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use muster::model::command::{
     Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
     Which,
 };
 use muster::model::event::{Links, Report};
 use muster::model::incident::{Acknowledged, Gone};
+use muster::model::settings::Near;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
     Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
     CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Identity, Incident, IncidentId,
     Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId, Resolution, Span,
-    Status, TagValue, Tags, Timestamp, Update, Why,
+    Status, TagValue, Tags, Timestamp, Topology, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -126,6 +127,7 @@ fn pair() -> Pair {
         by: vec![("env".into(), "prod".into()), ("cluster".into(), "web \"a\"".into())],
         source: Some("nagios".into()),
         chronic: false,
+        near: None,
     }
 }
 
@@ -143,6 +145,7 @@ fn why() -> Why {
     });
     Why {
         pair: Some(pair()),
+        path: Vec::new(),
         apart: Span::from_millis(61_001),
         turned_down: turned_down.collect(),
         more: 7,
@@ -225,7 +228,13 @@ fn an_incident() -> Incident {
         severity: Status::Warning,
         pairs: vec![
             pair(),
-            Pair { source: None, chronic: false, by: Vec::new(), pattern: "all".into() },
+            Pair {
+                source: None,
+                chronic: false,
+                by: Vec::new(),
+                pattern: "all".into(),
+                near: None,
+            },
         ],
         tags: tags(),
         continues: Some(incident_id('a')),
@@ -530,6 +539,7 @@ fn a_settings() -> CorrelateSettings {
                 cross_source: true,
                 max_alerts: 1_000,
                 chronic: Chronic::default(),
+                near: None,
             },
             Pattern {
                 name: "host".into(),
@@ -540,6 +550,7 @@ fn a_settings() -> CorrelateSettings {
                 cross_source: false,
                 max_alerts: 2,
                 chronic: Chronic::default(),
+                near: None,
             },
         ],
         ..CorrelateSettings::default()
@@ -790,8 +801,10 @@ fn any_links() -> impl Strategy<Value = Links> {
 fn any_pair() -> impl Strategy<Value = Pair> {
     let by = prop::collection::btree_map(any_text(), any_text(), 0..5);
     let by = by.prop_map(|by| by.into_iter().collect::<Vec<_>>()).prop_shuffle();
-    (any_text(), by, maybe(any_text()), any::<bool>())
-        .prop_map(|(pattern, by, source, chronic)| Pair { pattern, by, source, chronic })
+    let near = maybe((any_text(), any_text()));
+    (any_text(), by, maybe(any_text()), any::<bool>(), near).prop_map(
+        |(pattern, by, source, chronic, near)| Pair { pattern, by, source, chronic, near },
+    )
 }
 
 fn any_why() -> impl Strategy<Value = Why> {
@@ -808,12 +821,18 @@ fn any_why() -> impl Strategy<Value = Why> {
                 besides,
             });
     let lack = (any_text(), any_text()).prop_map(|(pattern, tag)| Lack { pattern, tag });
+    let hop = (any_text(), any_text(), maybe(any_text())).prop_map(|(tag, value, via)| Hop {
+        tag,
+        value,
+        via,
+    });
     (
-        (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>()),
+        (maybe(any_pair()), some(hop, 3), any_span(), some(turned_down, 3), any::<u32>()),
         (some(lack, 2), some(any_move(), 2)),
     )
-        .prop_map(|((pair, apart, turned_down, more), (lacks, moves))| Why {
+        .prop_map(|((pair, path, apart, turned_down, more), (lacks, moves))| Why {
             pair,
+            path,
             apart,
             turned_down,
             more,
@@ -1133,6 +1152,14 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         )
 }
 
+fn any_near() -> impl Strategy<Value = Near> {
+    (any_text(), any::<u32>(), some(any_text(), 3)).prop_map(|(tag, hops, kinds)| Near {
+        tag,
+        hops,
+        kinds,
+    })
+}
+
 pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     let matcher = (
         prop_oneof![Just("host".to_owned()), "[a-z]{1,6}"],
@@ -1145,12 +1172,14 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     });
     let pattern = (
         (any_text(), matchers, some(any_text(), 3)),
-        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>()),
+        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>(), maybe(any_near())),
     )
-        .prop_map(|((name, matchers, by), (window, gap, (cross_source, join), max_alerts))| {
-            let chronic = if join { Chronic::Join } else { Chronic::Separate };
-            Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic }
-        });
+        .prop_map(
+            |((name, matchers, by), (window, gap, (cross_source, join), max_alerts, near))| {
+                let chronic = if join { Chronic::Join } else { Chronic::Separate };
+                Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic, near }
+            },
+        );
     let chronic = (any::<(u32, u32, u32)>(), any::<usize>()).prop_map(
         |((episodes, days, of), identities_max)| ChronicSettings {
             episodes,
@@ -1159,8 +1188,10 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
             identities_max,
         },
     );
-    (any_span(), any_span(), any_flapping(), chronic, any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns)| {
+    let topology = maybe((any_text(), any::<u32>()));
+    let limits = (any_flapping(), chronic, any::<usize>());
+    (any_span(), any_span(), limits, some(pattern, 3), topology).prop_map(
+        |(reopen_window, dismiss_for, (flapping, chronic, ok_memory_max), patterns, topology)| {
             CorrelateSettings {
                 reopen_window,
                 dismiss_for,
@@ -1169,6 +1200,11 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
                 ok_memory_max,
                 patterns,
                 maintenance: Vec::new(),
+                topology: topology.map(|(digest, edges_looked_at)| Topology {
+                    digest,
+                    graph: None,
+                    edges_looked_at,
+                }),
             }
         },
     )

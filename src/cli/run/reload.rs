@@ -52,7 +52,7 @@ impl Renew<Correlate> for Wanted {
         self.0.version()
     }
 
-    fn renew(&mut self, slot: Slot, stage: &mut Correlate) -> Option<Outgoing> {
+    fn renew(&mut self, slot: Slot, stage: &mut Correlate) -> Vec<Outgoing> {
         stage.want(&self.0.get());
         stage.opening(slot)
     }
@@ -73,9 +73,9 @@ impl<F: Fn(Slot) -> Collect + Send> Renew<Collect> for Anew<F> {
         self.settings.version()
     }
 
-    fn renew(&mut self, slot: Slot, stage: &mut Collect) -> Option<Outgoing> {
+    fn renew(&mut self, slot: Slot, stage: &mut Collect) -> Vec<Outgoing> {
         *stage = (self.make)(slot);
-        None
+        Vec::new()
     }
 
     // Several workers go by it: one alone cannot say so.

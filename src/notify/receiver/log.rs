@@ -146,7 +146,8 @@ fn grouping(change: &Change) -> String {
     let why = change.pair.as_ref().map_or_else(
         || "stands alone: no pattern matched".to_owned(),
         |pair| {
-            let by = pair.by.iter().map(|(tag, value)| format!("{tag}={value}"));
+            let near = pair.near.iter().map(|(tag, value)| format!("near {tag}={value}"));
+            let by = near.chain(pair.by.iter().map(|(tag, value)| format!("{tag}={value}")));
             let by = printable(&by.collect::<Vec<_>>().join(", "), TEXT_MAX);
             format!("grouped by pattern {}: {by}", printable(&pair.pattern, NAME_MAX))
         },

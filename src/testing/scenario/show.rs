@@ -294,7 +294,8 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
 fn leading(change: &Change) -> String {
     match &change.pair {
         Some(pair) => {
-            let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
+            let all = pair.near.iter().chain(&pair.by);
+            let values: Vec<&str> = all.map(|(_, value)| value.as_ref()).collect();
             values.join(",")
         }
         None => {
@@ -320,10 +321,20 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
         format!("{}:{}:{}", moved.kind.as_str(), names.incident(moved.from), moved.by)
     });
     let moves: Vec<String> = moves.collect();
+    let path: Vec<String> = why
+        .path
+        .iter()
+        .map(|hop| match &hop.via {
+            None => hop.value.to_string(),
+            Some(kind) => format!("{kind}>{}", hop.value),
+        })
+        .collect();
+    let path = if path.is_empty() { "none".to_owned() } else { path.join(">") };
     vec![
         ("missed", or_none(missed)),
         ("lacks", or_none(lacks)),
         ("moves", or_none(moves)),
+        ("path", path),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
@@ -357,8 +368,10 @@ fn yes_or_no(yes: bool) -> String {
 }
 
 fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
-    let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
     let chronic = if pair.chronic { "chronic:" } else { "" };
+    let near = pair.near.iter().map(|(_, value)| format!("near:{value}"));
+    let values: Vec<String> =
+        near.chain(pair.by.iter().map(|(_, value)| value.to_string())).collect();
     format!("{chronic}{pattern}({})", values.join(","))
 }
 

@@ -245,6 +245,7 @@ fn pattern(gapped: bool) -> impl Strategy<Value = Pattern> {
             cross_source,
             max_alerts,
             chronic: Chronic::default(),
+            near: None,
         })
 }
 

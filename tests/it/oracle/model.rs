@@ -1038,7 +1038,12 @@ pub(super) fn pairs(pattern: &Pattern, event: &Event) -> Vec<Pair> {
     }
     rows.truncate(32);
     let source = (!pattern.cross_source).then(|| event.source.clone());
-    let pair =
-        |by| Pair { pattern: pattern.name.clone(), by, source: source.clone(), chronic: false };
+    let pair = |by| Pair {
+        pattern: pattern.name.clone(),
+        by,
+        source: source.clone(),
+        chronic: false,
+        near: None,
+    };
     rows.into_iter().map(pair).collect()
 }
