@@ -20,7 +20,11 @@ const HASH_DIGITS: usize = 13;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// A well-known id, but of another kind.
-    #[error("`{text}` is the id of an {found}; an {wanted} id begins with `{prefix}`")]
+    #[error(
+        "`{text}` is the id of {} {found}; {} {wanted} id begins with `{prefix}`",
+        article(found),
+        article(wanted)
+    )]
     OtherKind {
         /// What was given.
         text: String,
@@ -41,6 +45,11 @@ pub enum IdError {
         /// How such an id begins.
         prefix: &'static str,
     },
+}
+
+/// The word before that of a kind.
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['a', 'i']) { "an" } else { "a" }
 }
 
 /// Start time and hash; what both kinds of id are made of.

@@ -18,8 +18,8 @@ use muster::model::alert::{Refusal, Side, TurnedDown};
 use muster::model::change::Counts;
 use muster::model::command::{Outcome, Refused};
 use muster::model::{
-    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, Pair, RequestId,
-    Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, CommandResult, CorrelateSettings, Identity, IncidentId, Member,
+    Pair, RequestId, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Outgoing, Reason, Route, Topic};
@@ -140,6 +140,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
         settings: Live::new(settings.clone()),
+        rules: Live::new(CorrelateSettings::default()),
         reload: None,
         clock: clock.clone(),
         health: health.clone(),
