@@ -477,6 +477,14 @@ impl<'a> Sum<'a> {
         let count: u64 = results.iter().map(|result| result.count).sum();
         let did = done.count();
         let message = match told.outcome {
+            // Few of what a plan is about are in some partition, which has put it in force.
+            Outcome::Refused(Refused::Confirm) if did > 0 => format!(
+                "{count} would be touched, and {did} of {} partitions, with few of them, did it \
+                 already; to do it in all, send this again with `confirm` {count} and the same \
+                 request id, {}",
+                results.len(),
+                told.request
+            ),
             Outcome::Refused(Refused::Confirm) if results.len() > 1 => format!(
                 "{count} would be touched; to do it, send this again with `confirm` {count}"
             ),
