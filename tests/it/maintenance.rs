@@ -1,5 +1,7 @@
 //! Planned work over HTTP and on the command line, against the real program.
 
+use muster::clock::{Clock, SystemClock};
+use muster::model::Span;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -17,11 +19,10 @@ fn open(hosts: &str) -> Value {
 /// The same, with the window around the present.
 fn now(hosts: &str) -> Value {
     let mut plan = open(hosts);
+    let now = SystemClock.now();
     let at = |hours: i64| {
-        let span = jiff::SignedDuration::from_hours(hours);
-        let now: jiff::Timestamp =
-            std::time::SystemTime::now().try_into().expect("in the calendar");
-        (now + span).to_string()
+        let at = now + Span::from_secs(hours * 3_600);
+        jiff::Timestamp::from_millisecond(at.as_millis()).expect("in the calendar").to_string()
     };
     (plan["from"], plan["to"]) = (at(-1).into(), at(2).into());
     plan
