@@ -47,11 +47,6 @@ pub enum IdError {
     },
 }
 
-/// The word before that of a kind.
-fn article(kind: &str) -> &'static str {
-    if kind.starts_with(['a', 'i']) { "an" } else { "a" }
-}
-
 /// Start time and hash; what both kinds of id are made of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Raw {
@@ -107,6 +102,10 @@ fn fill(digits: &mut [u8], mut number: u64) {
 
 const KINDS: [(&str, &str); 3] =
     [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan")];
+
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
+}
 
 fn parse(text: &str, prefix: &'static str, wanted: &'static str) -> Result<Raw, IdError> {
     if let Some(raw) = text.strip_prefix(prefix).and_then(Raw::parse) {
