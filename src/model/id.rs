@@ -100,8 +100,8 @@ fn fill(digits: &mut [u8], mut number: u64) {
     }
 }
 
-const KINDS: [(&str, &str); 3] =
-    [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan")];
+const KINDS: [(&str, &str); 4] =
+    [("alr_", "alert"), ("inc_", "incident"), ("mnt_", "maintenance plan"), ("sil_", "silence")];
 
 fn article(kind: &str) -> &'static str {
     if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
