@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use crate::board::{Board, Desk};
 use crate::clock::SharedClock;
 use crate::live::Live;
-use crate::model::Span;
+use crate::model::{CorrelateSettings, Span};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics};
 use crate::worker::commands::Commands;
@@ -29,6 +29,7 @@ mod events;
 mod explain;
 mod failure;
 mod incidents;
+mod maintenance;
 pub mod reload;
 pub mod server;
 mod silences;
@@ -85,6 +86,8 @@ pub struct Parts {
     pub commands: Option<Commands>,
     /// Where silences are made and muting is known; none where this instance runs without `api`.
     pub desk: Option<Arc<Desk>>,
+    /// Correlate's, for the maintenance plans of the config.
+    pub rules: Live<CorrelateSettings>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
@@ -102,6 +105,9 @@ pub fn router(parts: Parts) -> Router {
         .route("/-/reload", post(reload::take))
         .route("/v1/incidents/{id}/timeline", get(commands::timeline))
         .route("/v1/incidents/{id}/{action}", post(commands::on_incident))
+        .route("/v1/maintenance", get(maintenance::list).post(maintenance::create))
+        .route("/v1/maintenance/{id}", get(maintenance::one).put(maintenance::edit))
+        .route("/v1/maintenance/{id}/end", post(maintenance::end))
         .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
         .route("/v1/incidents/{id}/explain", get(explain::incident))
         .route("/v1/alerts/{id}/explain", get(explain::alert))
@@ -139,7 +145,7 @@ async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -
 }
 
 async fn no_such_route() -> Failure {
-    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/commands, /metrics, /health/ready";
+    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/maintenance, /v1/commands, /metrics, /health/ready";
     Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
 }
 

@@ -19,11 +19,13 @@ use crate::model::{
     Status, Timestamp,
 };
 use crate::telemetry::Metrics;
+use crate::wire::maintenance::StoredPlan;
 
 pub mod desk;
 pub mod follow;
 mod inhibit;
 pub mod mute;
+pub mod plans;
 pub mod results;
 pub mod silences;
 
@@ -31,6 +33,7 @@ pub use desk::Desk;
 pub use follow::{Follow, Loaded, RowLoader};
 use inhibit::Inhibitor;
 pub use mute::Mutes;
+pub use plans::Plans;
 pub use results::Results;
 pub use silences::Silences;
 
@@ -219,6 +222,7 @@ pub struct Board {
     homes: DashMap<AlertId, IncidentId>,
     index: RwLock<Index>,
     results: Results,
+    plans: Plans,
     /// How many changes all timelines hold.
     timelines: AtomicUsize,
     inhibitor: RwLock<Inhibitor>,
@@ -240,8 +244,9 @@ impl Board {
     /// An empty board that has not been loaded.
     #[must_use]
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
-        for what in ["open_incident", "resolved_incident", "alert", "timeline", "result", "change"]
-        {
+        let kinds =
+            ["open_incident", "resolved_incident", "alert", "timeline", "result", "plan", "change"];
+        for what in kinds {
             // There from the start: an alarm on a rise does not see a counter appear.
             metrics.board_dropped.with_label_values(&[what]).inc_by(0);
         }
@@ -252,6 +257,7 @@ impl Board {
             homes: DashMap::new(),
             index: RwLock::default(),
             results: Results::default(),
+            plans: Plans::default(),
             timelines: AtomicUsize::new(0),
             inhibitor: RwLock::default(),
             loaded: AtomicBool::new(false),
@@ -307,6 +313,7 @@ impl Board {
 
     /// Drops what has been over for longer than it is kept.
     pub fn sweep(&self, now: Timestamp) {
+        self.plans.sweep(now);
         let oldest_kept = (now - self.settings.keep, IncidentId::MIN);
         let gone: Vec<IncidentId> =
             self.write_index(|index| index.over.range(..oldest_kept).map(|(_, id)| *id).collect());
@@ -326,8 +333,29 @@ impl Board {
 
     /// Takes what became of a command.
     pub fn learn(&self, result: CommandResult) {
+        // A repeat is the first result once more, and says nothing of what came since.
+        if !self.results.has(&result) {
+            let (what, count) = match self.plans.learn(&result) {
+                plans::Kept::Yes => ("plan", 0),
+                plans::Kept::NoRoom => ("plan", 1),
+                plans::Kept::Unreadable => ("change", 1),
+            };
+            self.metrics.board_dropped.with_label_values(&[what]).inc_by(count);
+        }
         let dropped = self.results.put(result);
         self.metrics.board_dropped.with_label_values(&["result"]).inc_by(dropped);
+    }
+
+    /// Takes correlate's present maintenance plans, by partition, in place of what was shown.
+    pub fn load_plans(&self, plans: Vec<(u32, StoredPlan)>) {
+        let dropped = self.plans.load(plans);
+        self.metrics.board_dropped.with_label_values(&["plan"]).inc_by(dropped);
+    }
+
+    /// The maintenance plans that people asked for.
+    #[must_use]
+    pub fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     /// What is shown is known to be current as of this time.

@@ -11,11 +11,13 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
 
+mod asking;
 mod check;
 mod client;
 mod demo;
 mod explain;
 mod incidents;
+mod maintenance;
 mod replay;
 pub mod run;
 mod topics;
@@ -52,6 +54,8 @@ enum Command {
     },
     /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
     Incidents(incidents::Options),
+    /// Look at planned work, and create, edit or end it over the HTTP API.
+    Maintenance(maintenance::Options),
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
     /// nearly joined.
     Explain(explain::Options),
@@ -140,6 +144,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
         Command::Incidents(options) => incidents::run(options),
+        Command::Maintenance(options) => maintenance::run(options),
         Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),

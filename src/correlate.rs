@@ -105,6 +105,11 @@ impl Correlate {
         self.state.requests.results()
     }
 
+    /// The maintenance plans that somebody asked for, by id.
+    pub fn plans(&self) -> impl Iterator<Item = wire::maintenance::StoredPlan> {
+        self.state.plans().asked_for()
+    }
+
     fn read(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) -> Touched {
         let mut touched = Touched::default();
         let now = self.state.advance(record.time, record.offset);

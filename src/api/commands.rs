@@ -60,7 +60,7 @@ pub(super) async fn on_incident(
     };
     let id = incident_id(&text)?.to_string();
     let id = if word == "resolve" { json!([id]) } else { json!(id) };
-    let fields = fields(&parts, request).await?;
+    let fields = timed_fields(&parts, request).await?;
     carry_out(&parts, fields, &word, Some((field, id))).await
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn at_large(
 ) -> Result<Response, Failure> {
     let Path(word) = path.map_err(|error| bad(error.body_text()))?;
     let word = word.replace('-', "_");
-    if !matches!(word.as_str(), "undo" | "recorrelate" | "maintenance_put" | "maintenance_end") {
+    if !matches!(word.as_str(), "undo" | "recorrelate") {
         return Err(super::no_such_route().await);
     }
     let fields = fields(&parts, request).await?;
@@ -141,8 +141,8 @@ pub(super) async fn timeline(
     })))
 }
 
-/// The fields of a body, with the request id and the times as a command has them.
-async fn fields(parts: &Parts, request: Request) -> Result<Fields, Failure> {
+/// The fields of a body, with the request id.
+pub(super) async fn fields(parts: &Parts, request: Request) -> Result<Fields, Failure> {
     if parts.stop.is_begun() {
         let message = "this instance is stopping; send again in a moment, or to another one";
         return Err(Failure::unavailable("shutting_down", message));
@@ -157,6 +157,13 @@ async fn fields(parts: &Parts, request: Request) -> Result<Fields, Failure> {
         let made = format!("req_{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         fields.set("request_id", made).map_err(wrong)?;
     }
+    Ok(fields)
+}
+
+/// The same, with the time that something ends as a command has it.
+async fn timed_fields(parts: &Parts, request: Request) -> Result<Fields, Failure> {
+    let mut fields = fields(parts, request).await?;
+    let wrong = |error: WireError| bad(error.to_string());
     if let Some(span) = fields.text("for").map_err(wrong)? {
         let span = Span::parse(&span).map_err(|error| bad(format!("`for`: {error}")))?;
         if fields.has("until") {
@@ -212,7 +219,7 @@ fn moment(value: &Value) -> Option<Timestamp> {
 }
 
 /// Has a command written, and waits for what becomes of it.
-async fn carry_out(
+pub(super) async fn carry_out(
     parts: &Parts,
     mut fields: Fields,
     word: &str,
@@ -455,8 +462,11 @@ impl<'a> Sum<'a> {
             Outcome::Done => None,
             Outcome::Refused(reason) => Some(reason),
         };
-        let elsewhere = |result: &&CommandResult| {
-            refused(result) == Some(Refused::UnknownRequest) && results.len() > 1
+        // A partition that refused a plan does not know it when it ends.
+        let elsewhere = |result: &&CommandResult| match refused(result) {
+            Some(Refused::UnknownRequest) => results.len() > 1,
+            Some(Refused::UnknownPlan) => *result.action == *"maintenance_end" && results.len() > 1,
+            _ => false,
         };
         let done = results.iter().filter(|result| refused(result).is_none());
         let told = results
@@ -467,6 +477,14 @@ impl<'a> Sum<'a> {
         let count: u64 = results.iter().map(|result| result.count).sum();
         let did = done.count();
         let message = match told.outcome {
+            // Few of what a plan is about are in some partition, which has put it in force.
+            Outcome::Refused(Refused::Confirm) if did > 0 => format!(
+                "{count} would be touched, and {did} of {} partitions, with few of them, did it \
+                 already; to do it in all, send this again with `confirm` {count} and the same \
+                 request id, {}",
+                results.len(),
+                told.request
+            ),
             Outcome::Refused(Refused::Confirm) if results.len() > 1 => format!(
                 "{count} would be touched; to do it, send this again with `confirm` {count}"
             ),
@@ -476,7 +494,9 @@ impl<'a> Sum<'a> {
                 results.len(),
                 told.message
             ),
-            Outcome::Done if did > 1 => format!("{count} done in {did} partitions"),
+            Outcome::Done if did > 1 && plan_of(told).is_none() => {
+                format!("{count} done in {did} partitions")
+            }
             _ => told.message.to_string(),
         };
         Some(Self { outcome: told.outcome, count, message, results })
@@ -513,8 +533,9 @@ impl<'a> Sum<'a> {
         let incidents: Vec<Value> = incidents
             .map(|(id, revision)| json!({"id": id.to_string(), "revision": revision}))
             .collect();
-        let lines: Vec<&str> =
-            self.results.iter().flat_map(|result| &result.lines).map(AsRef::as_ref).collect();
+        let plan = self.results.iter().find_map(plan_of);
+        let lines = self.results.iter().filter(|result| plan_of(result).is_none());
+        let lines: Vec<&str> = lines.flat_map(|result| &result.lines).map(AsRef::as_ref).collect();
         let mut body = match self.outcome {
             Outcome::Done => json!({"outcome": "done", "message": self.message}),
             Outcome::Refused(reason) => {
@@ -529,8 +550,18 @@ impl<'a> Sum<'a> {
         if !lines.is_empty() {
             body["lines"] = lines.into();
         }
+        if let Some(plan) = plan {
+            body["maintenance"] = plan;
+        }
         body
     }
+}
+
+/// The maintenance plan that a command was about, which its result has as its only line.
+fn plan_of(result: &CommandResult) -> Option<Value> {
+    let about_plans = ["maintenance_put", "maintenance_end"].contains(&&*result.action);
+    let line = result.lines.first().filter(|_| about_plans)?;
+    serde_json::from_str(line).ok()
 }
 
 /// It is durable, and nothing more is known so far.
@@ -559,7 +590,7 @@ pub fn path_segment(text: &str) -> String {
     text.bytes().map(part).collect()
 }
 
-fn bad(message: impl Into<String>) -> Failure {
+pub(super) fn bad(message: impl Into<String>) -> Failure {
     Failure::bad_request("bad_command", message)
 }
 

@@ -17,6 +17,7 @@ use crate::shutdown::Shutdown;
 use crate::stage::{Kind, RowError, Topic};
 use crate::telemetry::{Health, Metrics};
 use crate::wire;
+use crate::wire::maintenance::StoredPlan;
 
 /// The part's name in health.
 const PART: &str = "board";
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub incidents: Vec<Change>,
     /// What became of commands lately.
     pub results: Vec<CommandResult>,
+    /// The maintenance plans that people asked for, with the partition that has them.
+    pub plans: Vec<(u32, StoredPlan)>,
 }
 
 /// Makes incidents of correlate's rows.
@@ -129,8 +132,11 @@ impl Follow {
                 }
                 Followed::Idle => {}
                 Followed::CaughtUp => {
-                    let Loaded { incidents, results } = self.rows.finish().map_err(unreadable)?;
+                    let Loaded { incidents, results, plans } =
+                        self.rows.finish().map_err(unreadable)?;
                     results.into_iter().for_each(|result| self.board.learn(result));
+                    // After the results, which come in no order: rows are what they led to.
+                    self.board.load_plans(plans);
                     let count = incidents.len();
                     self.board.load(self.clock.now(), incidents);
                     info!(incidents = count, took_ms = watch.elapsed().as_millis(), "board loaded");

@@ -63,6 +63,15 @@ impl Results {
         })
     }
 
+    /// Whether this very result is known.
+    #[must_use]
+    pub fn has(&self, result: &CommandResult) -> bool {
+        self.with(|kept| {
+            let of = kept.by_request.get(&result.request);
+            of.and_then(|of| of.get(&result.partition)).is_some_and(|known| known == result)
+        })
+    }
+
     /// Forgets results of a command that only say how many things it would touch.
     pub fn forget_counts(&self, request: &RequestId) {
         self.with(|kept| {

@@ -4,17 +4,15 @@
 //! again with `--request` without being done twice. What the API refuses exits 1 with its reason;
 //! what the API does not understand exits 64.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::{Api, Question, refused};
+use super::asking::{Form, Sending, Show, get, post, put, show_result, text, time};
+use super::client::{Api, Question};
 use crate::api::path_segment;
-use crate::model::Timestamp;
 
 /// What all of it takes.
 #[derive(Debug, Args)]
@@ -26,17 +24,6 @@ pub(super) struct Options {
     json: bool,
     #[command(subcommand)]
     action: Action,
-}
-
-/// How a command is sent.
-#[derive(Debug, Args)]
-struct Sending {
-    /// Who asks, as the timeline shows it; else the environment variable USER.
-    #[arg(long = "as", value_name = "NAME")]
-    actor: Option<String>,
-    /// The request id: a command that is sent again under the same one is not done twice.
-    #[arg(long, value_name = "ID")]
-    request: Option<String>,
 }
 
 /// When something ends by itself.
@@ -202,32 +189,13 @@ enum Action {
     },
 }
 
-/// How an answer is shown.
-type Show = fn(&Value) -> String;
-
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    let (question, show) = question(options.action)?;
-    let (status, answer) = options.api.put(&question)?;
-    let text = if options.json { format!("{answer:#}") } else { show(&answer) };
-    if status.is_success() {
-        // Nobody reads what we say where the pipe was closed.
-        return Ok(match writeln!(io::stdout().lock(), "{text}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        });
-    }
-    if options.json {
-        drop(writeln!(io::stdout().lock(), "{text}"));
-    }
-    Err(refused(status, &answer))
+    put(&options.api, Form::of(options.json), &question(options.action)?)
 }
 
 /// What is asked, and how the answer is shown.
 fn question(action: Action) -> Result<(Question, Show), Failure> {
-    let get = |path: String, show: Show| {
-        (Question { method: Method::GET, path, query: Vec::new(), body: None }, show)
-    };
     let on = |id: &str, word: &str| format!("/v1/incidents/{}/{word}", path_segment(id));
     Ok(match action {
         Action::List { state, matchers, limit } => {
@@ -306,42 +274,6 @@ impl When {
         });
         until.into_iter().chain(self.r#for.map(|span| ("for", json!(span)))).collect()
     }
-}
-
-fn post(
-    path: String,
-    sending: &Sending,
-    fields: Vec<(&'static str, Value)>,
-) -> Result<(Question, Show), Failure> {
-    let actor = sending.actor.clone().or_else(|| std::env::var("USER").ok());
-    let Some(actor) = actor.filter(|name| !name.trim().is_empty()) else {
-        return Err(Failure::usage("--as: missing, and USER is not set: who asks for this?"));
-    };
-    // Made here rather than by the API, so that it is known where no answer comes.
-    let made = || format!("cli_{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-    let request = sending.request.clone().unwrap_or_else(made);
-    let mut body: Map<String, Value> =
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    body.insert("actor".to_owned(), actor.into());
-    body.insert("request_id".to_owned(), request.into());
-    let question = Question { method: Method::POST, path, query: Vec::new(), body: Some(body) };
-    Ok((question, show_result))
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_default()
-}
-
-/// A time as people read it.
-fn time(value: &Value) -> String {
-    let at = value.as_i64().map(Timestamp::from_millis);
-    at.map_or_else(
-        || "-".to_owned(),
-        |at| {
-            jiff::Timestamp::from_millisecond(at.as_millis())
-                .map_or_else(|_| at.as_millis().to_string(), |at| format!("{at:.0}"))
-        },
-    )
 }
 
 fn show_list(answer: &Value) -> String {
@@ -434,18 +366,4 @@ fn happened(change: &Value) -> String {
         line.push_str(&format!("  {comment}"));
     }
     line
-}
-
-fn show_result(answer: &Value) -> String {
-    let said = match text(answer, "outcome") {
-        "refused" => {
-            format!("refused: {}", answer["error"]["message"].as_str().unwrap_or_default())
-        }
-        _ => text(answer, "message").to_owned(),
-    };
-    let mut lines = vec![said];
-    let more = answer["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-    lines.extend(more.iter().filter_map(Value::as_str).map(|line| format!("  {line}")));
-    lines.push(format!("request {}", text(answer, "request_id")));
-    lines.join("\n")
 }

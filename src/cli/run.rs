@@ -419,6 +419,7 @@ impl Starting<'_> {
         };
         let parts = api::Parts {
             settings: self.in_force.api.clone(),
+            rules: self.in_force.correlate.clone(),
             reload,
             clock: Arc::clone(&self.parts.clock),
             health: self.health.clone(),

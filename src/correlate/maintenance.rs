@@ -17,6 +17,7 @@ use super::deadlines::Timer;
 use super::state::State;
 use super::touched::Touched;
 use crate::model::command::{Command, Refused};
+use crate::model::maintenance::{KEPT, PLANS_MAX};
 use crate::model::matcher::{Labels, Values};
 use crate::model::{
     Alert, AlertId, Event, Maintained, MaintenanceId, MatcherIndex, Plan, Span, Status, Timestamp,
@@ -30,10 +31,6 @@ const LOOKED_MAX: usize = 10_000;
 const MARKED_MAX: usize = 500;
 /// How long after its window an event that happened within it is still part of it, by log time.
 const LATE_MAX: Span = Span::from_secs(86_400);
-/// How long a plan that somebody asked for is kept once it is over, by log time.
-const KEPT: Span = Span::from_secs(86_400);
-/// How many plans there are at most, those of the config among them.
-const PLANS_MAX: usize = 10_000;
 /// How many alerts may be marked at once without their number being confirmed.
 const UNCONFIRMED_MAX: u64 = 10;
 
@@ -129,6 +126,12 @@ impl Plans {
         self.index();
         let due = |(id, entry): (&MaintenanceId, &Entry)| Some((entry.due?, Timer::Plan(*id)));
         self.entries.iter().filter_map(due).collect()
+    }
+
+    /// The plans that somebody asked for, by id.
+    pub(super) fn asked_for(&self) -> impl Iterator<Item = StoredPlan> {
+        let asked_for = |entry: &&Entry| entry.origin == Origin::Command;
+        self.entries.values().filter(asked_for).map(Entry::stored)
     }
 
     /// The row of a plan; none where there is no such plan any more.

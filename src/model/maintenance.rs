@@ -20,6 +20,10 @@ pub const COMMENT_BYTES_MAX: usize = 4_096;
 pub const MATCHERS_MAX: usize = 50;
 /// How many plans a config has at most.
 pub const CONFIGURED_MAX: usize = 1_000;
+/// How many plans there are at most, those of the config among them.
+pub const PLANS_MAX: usize = 10_000;
+/// How long a plan that somebody asked for is kept once it is over, by log time.
+pub const KEPT: Span = Span::from_secs(86_400);
 /// The longest window that comes once.
 pub const ONCE_MAX: Span = Span::from_secs(366 * 86_400);
 const LEAST: Span = Span::MINUTE;

@@ -236,7 +236,7 @@ impl Metrics {
             board_dropped: counters(
                 r,
                 "muster_board_dropped_total",
-                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline and result for room, change as unreadable.",
+                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline, result and plan (maintenance) for room, change as unreadable.",
                 &["what"],
             )?,
             silences: gauges(

@@ -253,6 +253,17 @@ impl Fields {
         self.map.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Takes all but these.
+    pub fn take_others(&mut self, kept: &[&str]) -> Map<String, Value> {
+        let others = self.map.iter().filter(|(name, _)| !kept.contains(&name.as_str()));
+        let names: Vec<String> = others.map(|(name, _)| name.clone()).collect();
+        let taken = names.into_iter().map(|name| {
+            let value = self.map.remove(&name).unwrap_or_default();
+            (name, value)
+        });
+        taken.filter(|(_, value)| !value.is_null()).collect()
+    }
+
     /// Takes a text.
     ///
     /// # Errors

@@ -168,6 +168,14 @@ pub fn read(json: &str, id: MaintenanceId, actor: &str) -> Result<Plan, WireErro
     wire.text().read(id, actor).map_err(|problems| WireError(said(&problems)))
 }
 
+/// A plan as [`to_json`] writes it.
+///
+/// # Errors
+/// When it is none.
+pub fn read_stored(json: &str) -> Result<Plan, WireError> {
+    serde_json::from_str::<WirePlan>(json)?.plan()
+}
+
 /// What somebody sends as JSON; with an `id` it is an edit.
 #[must_use]
 pub fn text_to_json(text: &PlanText, id: Option<MaintenanceId>) -> serde_json::Value {

@@ -33,7 +33,7 @@ impl RowLoader for CorrelateRows {
             ..CorrelateSettings::default()
         };
         let mut loaded = Loaded::default();
-        for rows in std::mem::take(&mut self.0).into_values() {
+        for (partition, rows) in std::mem::take(&mut self.0) {
             let mut stage = Correlate::new(&settings);
             for (key, value) in &rows {
                 stage.restore(key, value)?;
@@ -41,6 +41,7 @@ impl RowLoader for CorrelateRows {
             stage.restored()?;
             loaded.incidents.extend(stage.incidents());
             loaded.results.extend(stage.results().cloned());
+            loaded.plans.extend(stage.plans().map(|plan| (partition, plan)));
         }
         Ok(loaded)
     }

@@ -18,8 +18,9 @@ use muster::model::alert::{Refusal, Side, TurnedDown};
 use muster::model::change::Counts;
 use muster::model::command::{Outcome, Refused};
 use muster::model::{
-    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, Pair, RequestId,
-    Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, CommandResult, CorrelateSettings, Identity, IncidentId,
+    MaintenanceId, Member, Pair, RequestId, Resolution, Span, Status, TagValue, Tags, Timestamp,
+    Why,
 };
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Outgoing, Reason, Route, Topic};
@@ -140,6 +141,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
         settings: Live::new(settings.clone()),
+        rules: Live::new(CorrelateSettings::default()),
         reload: None,
         clock: clock.clone(),
         health: health.clone(),
@@ -922,5 +924,79 @@ fn a_command_without_a_result_in_time_is_202_and_tells_where_it_will_be() {
     let other = json!({"actor": "ann", "request_id": "r2"});
     let failed = answer(rig.begin_command(&path, &other));
     assert_eq!((failed.status, failed.reason().as_str()), (503, "journal_unavailable"));
+    rig.stop.begin();
+}
+
+#[test]
+fn a_plan_goes_to_every_partition_and_is_shown_as_one() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, Vec::new());
+    let ask = |path: &str, confirm: Option<u64>| {
+        let body = json!({
+            "actor": "ann", "request_id": "r1", "confirm": confirm, "name": "work", "match": "a=b",
+            "every": "day", "at": "02:00", "for": "2h", "time_zone": "UTC",
+        });
+        rig.begin_command(path, &body)
+    };
+    let stream = ask("/v1/maintenance", None);
+    let written = [rig.written(0), rig.written(1)];
+    assert_eq!(written[0], written[1]);
+    assert_eq!(written[0]["action"], "maintenance_put");
+    let sent = written[0]["plan"].as_str().expect("a plan");
+    let id = MaintenanceId::of("request r1");
+    let plan = muster::wire::maintenance::read(sent, id, "ann").expect("as correlate reads it");
+    let learn =
+        |partition: u32, action: &str, confirm: Option<u64>, outcome: Outcome, count: u64| {
+            let lines = match outcome {
+                Outcome::Done => vec![muster::wire::maintenance::to_json(&plan).to_string().into()],
+                Outcome::Refused(_) => Vec::new(),
+            };
+            let request = if action == "maintenance_put" { "r1" } else { "r2" };
+            rig.board.learn(CommandResult {
+                request: RequestId::parse(request).expect("an id"),
+                partition,
+                at: NOW,
+                action: action.into(),
+                confirm,
+                outcome,
+                count,
+                message: format!("partition {partition} speaks").into(),
+                incidents: Vec::new(),
+                lines,
+            });
+        };
+    // Many of the alerts are in one partition, few in the other.
+    learn(0, "maintenance_put", None, ASKS, 12);
+    learn(1, "maintenance_put", None, Outcome::Done, 3);
+    let refused = answer(stream);
+    assert_eq!((refused.status, refused.reason().as_str()), (409, "confirm"));
+    let said = refused.json()["error"]["message"].to_string();
+    for part in ["`confirm` 15", "1 of 2 partitions", "request id, r1"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let shown = || rig.get(&format!("/v1/maintenance/{id}"));
+    assert_eq!(shown().json()["state"], "planned", "what is in force anywhere is shown");
+    let stream = ask("/v1/maintenance", Some(15));
+    assert_eq!((&rig.written(2)["confirm"], &rig.written(3)["confirm"]), (&json!(15), &json!(15)));
+    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    let done = answer(stream);
+    assert_eq!((done.status, &done.json()["count"]), (200, &json!(15)), "{}", done.body);
+    assert_eq!(done.json()["maintenance"]["id"], id.to_string());
+    assert_eq!(done.json()["message"], "partition 0 speaks", "it names the plan, which all share");
+    assert_eq!(answer(ask("/v1/maintenance", None)).json(), done.json());
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 4, "the repeat was not written");
+
+    // What one partition does not know can be ended in the others.
+    let end = format!("/v1/maintenance/{id}/end");
+    let stream = rig.begin_command(&end, &json!({"actor": "ann", "request_id": "r2"}));
+    assert_eq!(rig.written(5)["id"], id.to_string());
+    learn(0, "maintenance_end", None, Outcome::Done, 2);
+    learn(1, "maintenance_end", None, Outcome::Refused(Refused::UnknownPlan), 0);
+    assert_eq!(answer(stream).status, 200);
+    // A result that is told once more says nothing of what came since.
+    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    rig.board.load_plans(Vec::new());
+    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    assert_eq!((shown().status, shown().reason().as_str()), (404, "unknown_plan"));
     rig.stop.begin();
 }

@@ -11,21 +11,26 @@ use tokio::runtime::Runtime;
 use crate::process::{Muster, free_port, wait_until};
 
 /// A program that runs on an embedded journal.
-struct Bench {
+pub(crate) struct Bench {
     directory: tempfile::TempDir,
-    muster: Option<Muster>,
+    pub(crate) muster: Option<Muster>,
     port: u16,
     runtime: Runtime,
 }
 
 impl Bench {
     fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With lines that end the section `correlate` of its config.
+    pub(crate) fn with(correlate: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let data = directory.path().join("data");
         let config = format!(
             "journal: {{kind: sqlite, path: \"{}\"}}\n\
-             correlate:\n  patterns:\n    - {{name: host, by: [host], window: 1h}}\n\
+             correlate:\n  patterns:\n    - {{name: host, by: [host], window: 1h}}\n{correlate}\
              api: {{listen: \"127.0.0.1:{port}\"}}\n",
             data.display()
         );
@@ -37,11 +42,11 @@ impl Bench {
         bench
     }
 
-    fn config(&self) -> std::path::PathBuf {
+    pub(crate) fn config(&self) -> std::path::PathBuf {
         self.directory.path().join("muster.yaml")
     }
 
-    fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.muster = Some(Muster::start(&self.config(), &[]));
         wait_until("it to be ready", || {
             self.ask(Method::GET, "/health/ready", None, None)
@@ -49,7 +54,7 @@ impl Bench {
         });
     }
 
-    fn ask(
+    pub(crate) fn ask(
         &self,
         method: Method,
         path: &str,
@@ -71,16 +76,16 @@ impl Bench {
         })
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
         self.ask(Method::GET, path, None, None).expect("an answer")
     }
 
-    fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.ask(Method::POST, path, None, Some(body)).expect("an answer")
     }
 
     /// The id of the incident that an event of a host opens.
-    fn opened(&self, host: &str) -> String {
+    pub(crate) fn opened(&self, host: &str) -> String {
         let event = json!({"source": "nagios", "host": host, "check": "cpu", "status": "critical"});
         assert_eq!(self.post("/v1/events", event).0, 202);
         let path = format!("/v1/incidents?match=host%3D{host}");
@@ -90,8 +95,13 @@ impl Bench {
     }
 
     fn cli(&self, arguments: &[&str]) -> Output {
+        self.command_line("incidents", arguments)
+    }
+
+    /// What the program says to a command over the API.
+    pub(crate) fn command_line(&self, command: &str, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_muster"))
-            .arg("incidents")
+            .arg(command)
             .args(arguments)
             .env("MUSTER_API", format!("http://127.0.0.1:{}", self.port))
             .env("USER", "ann")
@@ -101,7 +111,7 @@ impl Bench {
     }
 }
 
-fn reason((status, body): &(u16, Value), code: u16, word: &str) -> String {
+pub(crate) fn reason((status, body): &(u16, Value), code: u16, word: &str) -> String {
     assert_eq!((*status, body["error"]["reason"].as_str()), (code, Some(word)), "{body}");
     body["error"]["message"].as_str().expect("a message").to_owned()
 }

@@ -10,6 +10,7 @@ mod exactness;
 mod journal;
 mod kafka;
 mod laws;
+mod maintenance;
 mod notify;
 mod oracle;
 mod process;

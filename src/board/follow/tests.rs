@@ -89,7 +89,7 @@ impl RowLoader for ChangeRows {
 
     fn finish(&mut self) -> Result<Loaded, RowError> {
         let incidents = std::mem::take(&mut self.0).into_values().collect();
-        Ok(Loaded { incidents, results: Vec::new() })
+        Ok(Loaded { incidents, ..Loaded::default() })
     }
 }
 
