@@ -239,8 +239,9 @@ struct State {
     bout: u32,
     last_bad: i64,
     told: i64,
-    /// The status that the second monitor told.
+    /// The status that the second monitor told, and of what.
     second: Status,
+    second_label: Option<Label>,
     /// When it is checked next; entries of the schedule with another time are void.
     due: Option<i64>,
 }
@@ -617,7 +618,7 @@ impl Simulation {
             && state.second != status
             && fault.is_none_or(|(kind, _)| kind != Kind::Poller);
         if second {
-            state.second = status;
+            (state.second, state.second_label) = (status, Some(label));
         }
         if tell {
             state.told = now;
@@ -635,6 +636,7 @@ impl Simulation {
         let state = &mut self.states[pair];
         let label = state.label();
         let second = std::mem::take(&mut state.second) != Status::Ok;
+        let second_label = state.second_label.take().unwrap_or(label);
         let lost = self.settings.rates.lost_ok;
         if self.checks.chance(lost) {
             self.counts.lost_oks += 1;
@@ -647,7 +649,7 @@ impl Simulation {
             if self.checks.chance(lost) {
                 self.counts.lost_oks += 1;
             } else {
-                self.publish(now + after, pair, 1, Status::Ok, "", label);
+                self.publish(now + after, pair, 1, Status::Ok, "", second_label);
             }
         }
     }
