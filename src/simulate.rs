@@ -612,11 +612,20 @@ impl Simulation {
         let tell = soft || changed || chatty || now - state.told >= renotify;
         let is_hard = state.attempt >= ATTEMPTS;
         let label = state.label();
+        let blind =
+            |fault: Option<(Kind, u32)>| fault.is_some_and(|(kind, _)| kind == Kind::Poller);
+        let real = |cause: &Cause| cause.from <= now && !blind(cause.fault);
+        // The second monitor sees through a dead poller: what it told may be over meanwhile.
+        let over = blind(fault) && !state.causes.iter().any(real);
+        let second_ok = over.then(|| state.second_label.take()).flatten();
+        if second_ok.is_some() {
+            state.second = Status::Ok;
+        }
+        if state.second_label.is_some() && !blind(fault) {
+            state.second_label = Some(label);
+        }
         // A dead poller blinds the first monitor only.
-        let second = twice
-            && is_hard
-            && state.second != status
-            && fault.is_none_or(|(kind, _)| kind != Kind::Poller);
+        let second = twice && is_hard && state.second != status && !blind(fault);
         if second {
             (state.second, state.second_label) = (status, Some(label));
         }
@@ -627,6 +636,9 @@ impl Simulation {
         if second {
             let after = self.checks.between(0, MINUTE);
             self.publish(now + after, pair, 1, status, text, label);
+        }
+        if let Some(label) = second_ok {
+            self.publish(now + MINUTE, pair, 1, Status::Ok, "", label);
         }
         self.again(now, pair, Some(if is_hard { every } else { RETRY }));
     }

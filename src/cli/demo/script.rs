@@ -123,6 +123,8 @@ mod tests {
         assert_eq!((bad[&4], bad[&SECONDS]), (0, 0), "{bad:?}");
         // A rack is gone; later a service fails.
         assert!(bad[&24] > 150 && bad[&44] >= 5, "{bad:?}");
+        // What is still on its way then, and nothing more.
+        assert!(feed.until(Timestamp::MAX).1 < 100);
         assert_eq!(feed.until(Timestamp::MAX).1, 0);
     }
 }
