@@ -11,6 +11,7 @@ mod kafka;
 mod laws;
 mod notify;
 mod process;
+mod quality;
 mod real_input;
 mod replay;
 mod scenarios;
