@@ -69,7 +69,8 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
     let (f1, pages) = (format!("{f1:.4}"), format!("{pages:.2}"));
     assert_eq!((rows[0][2], rows[0][8], rows[0][9]), ("4000", f1.as_str(), pages.as_str()));
     assert_eq!(rows[2][2], format!("{f1} / {pages}"));
-    let methods = "| set | this config | no correlation | by host | by host within 60 min | 5-minute gap |";
+    let methods =
+        "| set | this config | no correlation | by host | by host within 60 min | 5-minute gap |";
     assert!(out.contains(methods), "{out}");
     // The plain methods are what they are called: each is a config that can be written down, but
     // for the gap, which needs a tag that all have.
