@@ -156,8 +156,7 @@ fn labels_hold_events_of_the_faults_life_and_machines() {
     let mut simulation = Simulation::new(settings(5, 60_000));
     let skew = Rates::default().skew.as_millis();
     let (mut checked, mut spread) = (0, BTreeMap::<String, BTreeSet<String>>::new());
-    loop {
-        let Some(delivery) = simulation.deliver() else { break };
+    while let Some(delivery) = simulation.deliver() {
         let Some(truth) = delivery.truth else { continue };
         let truth: Value = serde_json::from_slice(truth).expect("JSON");
         let event: Value = serde_json::from_slice(delivery.event).expect("JSON");
@@ -305,7 +304,7 @@ fn what_is_held_does_not_grow_with_the_number_of_events() {
         while simulation.deliver().is_some() {
             let causes = simulation.states.iter().map(|state| state.causes.len()).max();
             // Looking at all of them each time would take long.
-            if simulation.counts.events % 1_000 == 0 {
+            if simulation.counts.events.is_multiple_of(1_000) {
                 assert!(causes.is_some_and(|most| most < 40), "{causes:?}");
                 assert!(simulation.faults.len() < 50);
             }
