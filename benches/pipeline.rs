@@ -30,7 +30,7 @@ use muster::testing::broker::Broker;
 use muster::testing::drain::raw_drain;
 use muster::testing::load::{Load, by_cluster};
 use muster::wire;
-use muster::worker::{Sharing, Worker};
+use muster::worker::{Never, Sharing, Worker};
 use siphasher::sip::SipHasher13;
 
 /// As in the program.
@@ -215,6 +215,7 @@ impl Pipeline {
             inputs: Arc::new([Topic::Alerts.as_str().into()]),
             feed: self.watched(feed, Some(0)),
             make: Box::new(move |_| Correlate::new(&settings)),
+            renew: Box::new(Never),
             sharing: Sharing::PerPartition,
             appender: Some(self.journal.appender().expect("an appender")),
             clock: Arc::clone(&self.clock),
@@ -259,6 +260,7 @@ impl Pipeline {
                 inputs,
                 feed: self.watched(feed, None),
                 make: Box::new(make),
+                renew: Box::new(Never),
                 sharing: Sharing::PerPartition,
                 appender: None,
                 clock: Arc::clone(&self.clock),

@@ -1,4 +1,4 @@
-//! HTTP: intake of events, incidents, metrics, health.
+//! HTTP: intake of events, incidents and what is done to them, metrics, health.
 //!
 //! An edge: it reads requests, holds them to their bounds and puts answers into JSON. What is
 //! answered comes from the intake queue, the board and `telemetry`. Every refusal is
@@ -17,17 +17,23 @@ use axum::routing::{get, post};
 
 use crate::board::Board;
 use crate::clock::SharedClock;
+use crate::live::Live;
 use crate::model::Span;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics};
+use crate::worker::commands::Commands;
 use crate::worker::intake::Intake;
 
+mod commands;
 mod events;
+mod explain;
 mod failure;
 mod incidents;
+pub mod reload;
 pub mod server;
 mod status;
 
+pub use commands::path_segment;
 use failure::Failure;
 pub use server::{bind, serve};
 
@@ -62,8 +68,10 @@ impl Default for Settings {
 /// What requests are answered from.
 #[derive(Clone)]
 pub struct Parts {
-    /// Bounds.
-    pub settings: Settings,
+    /// Bounds; `listen` and `connections` are looked at once.
+    pub settings: Live<Settings>,
+    /// Puts the config into force anew; none where it cannot be read again.
+    pub reload: Option<reload::Reload>,
     /// Stamps arrivals and tells how old the board is.
     pub clock: SharedClock,
     /// What readiness goes by.
@@ -72,6 +80,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where incidents are found; none where this instance runs without the stage `api`.
     pub board: Option<Arc<Board>>,
+    /// Where commands go; none where this instance takes none.
+    pub commands: Option<Commands>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
     /// Once given, nothing more is taken in.
@@ -84,7 +94,14 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/v1/events", post(events::take))
         .route("/v1/incidents", get(incidents::list))
+        .route("/v1/incidents/resolve", post(commands::resolve))
         .route("/v1/incidents/{id}", get(incidents::one))
+        .route("/-/reload", post(reload::take))
+        .route("/v1/incidents/{id}/timeline", get(commands::timeline))
+        .route("/v1/incidents/{id}/{action}", post(commands::on_incident))
+        .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
+        .route("/v1/incidents/{id}/explain", get(explain::incident))
+        .route("/v1/alerts/{id}/explain", get(explain::alert))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))
@@ -98,7 +115,7 @@ pub fn router(parts: Parts) -> Router {
 async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -> Response {
     // Never the path itself: anybody can make those up without end.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let limit = parts.settings.timeout;
+    let limit = parts.settings.get().timeout;
     let answer = tokio::time::timeout(limit.to_std(), next.run(request)).await;
     let mut response = answer.unwrap_or_else(|_| {
         let message = format!(
@@ -115,7 +132,7 @@ async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -
 }
 
 async fn no_such_route() -> Failure {
-    let message = "there is nothing here; see /v1/events, /v1/incidents, /metrics, /health/ready";
+    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/commands, /metrics, /health/ready";
     Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
 }
 

@@ -4,20 +4,26 @@
 //! is its newest committed change with all of its alerts put together. Everything has a bound; what
 //! is left out for it is counted, and an open incident goes last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use tracing::warn;
 
-use crate::model::{AlertId, Change, IncidentId, Matchers, Member, Span, Timestamp};
+use crate::model::command::Comment;
+use crate::model::{
+    AlertId, Change, ChangeKind, CommandResult, IncidentId, Matchers, Member, Resolution, Span,
+    Status, Timestamp,
+};
 use crate::telemetry::Metrics;
 
 pub mod follow;
+pub mod results;
 
-pub use follow::{Follow, RowLoader};
+pub use follow::{Follow, Loaded, RowLoader};
+pub use results::Results;
 
 /// How many ids a reader takes from the index at a time, so that it never keeps the writer
 /// waiting for long.
@@ -30,14 +36,29 @@ pub struct Settings {
     pub keep: Span,
     /// How many incidents are shown (default 50,000); beyond it the one resolved longest goes.
     pub max: usize,
-    /// How many alerts of an incident are shown (default 1,000); beyond it the oldest that is over
-    /// goes, then the oldest.
+    /// How many alerts of an incident are shown (default 100,000, which is what a pattern may let
+    /// in); beyond it the oldest that is over goes, then the oldest.
     pub alerts_max: usize,
+    /// How many changes of an incident its timeline shows (default 200); beyond it the oldest go.
+    pub timeline_max: usize,
+    /// How many changes all timelines hold together (default 1,000,000); beyond it each new one
+    /// takes the place of its incident's oldest.
+    pub timelines_max: usize,
+    /// How many alerts are shown in all (default 1,000,000); beyond it the incident resolved longest
+    /// goes.
+    pub alerts_in_all_max: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keep: Span::from_secs(24 * 3_600), max: 50_000, alerts_max: 1_000 }
+        Self {
+            keep: Span::from_secs(24 * 3_600),
+            max: 50_000,
+            alerts_max: 100_000,
+            timeline_max: 200,
+            timelines_max: 1_000_000,
+            alerts_in_all_max: 1_000_000,
+        }
     }
 }
 
@@ -48,6 +69,8 @@ pub struct Shown {
     pub change: Change,
     /// When the board learned of it.
     pub known_at: Timestamp,
+    /// Its last changes, oldest first: those that the board saw itself.
+    pub timeline: VecDeque<Happened>,
     alerts: BTreeMap<AlertId, Member>,
 }
 
@@ -56,6 +79,63 @@ impl Shown {
     #[must_use]
     pub fn whole(&self) -> Change {
         Change { alerts: self.alerts.values().cloned().collect(), ..self.change.clone() }
+    }
+
+    /// One of its alerts.
+    #[must_use]
+    pub fn alert(&self, id: AlertId) -> Option<&Member> {
+        self.alerts.get(&id)
+    }
+
+    /// Its alerts by start: at most `limit` after one of them, how many come before those, and how
+    /// many after.
+    #[must_use]
+    pub fn page(&self, after: Option<AlertId>, limit: usize) -> (Vec<Member>, usize, usize) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.alerts.range((from, Bound::Unbounded));
+        let page: Vec<Member> = rest.take(limit).map(|(_, member)| member.clone()).collect();
+        let before = after.map_or(0, |after| self.alerts.range(..=after).count());
+        let behind = self.alerts.len() - before - page.len();
+        (page, before, behind)
+    }
+}
+
+/// A change in short: a line of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// The incident's revision from then on.
+    pub revision: u64,
+    /// By log time.
+    pub at: Timestamp,
+    /// What happened.
+    pub kinds: Vec<ChangeKind>,
+    /// The incident's status from then on.
+    pub status: Status,
+    /// How many alerts fired from then on.
+    pub firing: u32,
+    /// Who asked for it, where somebody did.
+    pub actor: Option<Box<str>>,
+    /// Whose it was from then on.
+    pub assignee: Option<Box<str>>,
+    /// The remark that it is.
+    pub comment: Option<Comment>,
+    /// Why it is over, where it is.
+    pub reason: Option<Resolution>,
+}
+
+impl Happened {
+    fn of(change: &Change) -> Self {
+        Self {
+            revision: change.revision,
+            at: change.at,
+            kinds: change.kinds.clone(),
+            status: change.status,
+            firing: change.counts.firing,
+            actor: change.actor.clone(),
+            assignee: change.assignee.clone(),
+            comment: change.comment.clone(),
+            reason: change.resolved.map(|(_, reason)| reason),
+        }
     }
 }
 
@@ -121,7 +201,12 @@ pub struct Board {
     settings: Settings,
     metrics: Metrics,
     shown: DashMap<IncidentId, Arc<Shown>>,
+    /// The incident of each alert that is shown.
+    homes: DashMap<AlertId, IncidentId>,
     index: RwLock<Index>,
+    results: Results,
+    /// How many changes all timelines hold.
+    timelines: AtomicUsize,
     loaded: AtomicBool,
     as_of: AtomicI64,
 }
@@ -132,13 +217,16 @@ struct Index {
     all: BTreeSet<IncidentId>,
     open: BTreeSet<IncidentId>,
     over: BTreeSet<(Timestamp, IncidentId)>,
+    /// How many alerts they have.
+    alerts: usize,
 }
 
 impl Board {
     /// An empty board that has not been loaded.
     #[must_use]
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
-        for what in ["open_incident", "resolved_incident", "alert", "change"] {
+        for what in ["open_incident", "resolved_incident", "alert", "timeline", "result", "change"]
+        {
             // There from the start: an alarm on a rise does not see a counter appear.
             metrics.board_dropped.with_label_values(&[what]).inc_by(0);
         }
@@ -146,7 +234,10 @@ impl Board {
             settings,
             metrics,
             shown: DashMap::new(),
+            homes: DashMap::new(),
             index: RwLock::default(),
+            results: Results::default(),
+            timelines: AtomicUsize::new(0),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
         }
@@ -159,7 +250,11 @@ impl Board {
         {
             return false;
         }
-        self.put(now, change);
+        // What went to another incident is shown there.
+        let left: BTreeSet<AlertId> = change.left.iter().copied().collect();
+        let elsewhere = [Resolution::Merged, Resolution::Split];
+        let all = change.resolved.is_some_and(|(_, reason)| elsewhere.contains(&reason));
+        self.put(now, change, |alert| !all && !left.contains(&alert));
         self.trim();
         true
     }
@@ -175,7 +270,8 @@ impl Board {
                 .get(&change.id)
                 .is_some_and(|shown| shown.change.revision > change.revision);
             if !newer {
-                self.put(now, change);
+                let all: BTreeSet<AlertId> = change.alerts.iter().map(|alert| alert.id).collect();
+                self.put(now, change, |alert| all.contains(&alert));
             }
         }
         let gone: Vec<IncidentId> =
@@ -200,6 +296,18 @@ impl Board {
         }
     }
 
+    /// What became of commands.
+    #[must_use]
+    pub fn results(&self) -> &Results {
+        &self.results
+    }
+
+    /// Takes what became of a command.
+    pub fn learn(&self, result: CommandResult) {
+        let dropped = self.results.put(result);
+        self.metrics.board_dropped.with_label_values(&["result"]).inc_by(dropped);
+    }
+
     /// What is shown is known to be current as of this time.
     pub fn current_as_of(&self, at: Timestamp) {
         self.as_of.fetch_max(at.as_millis(), Ordering::Relaxed);
@@ -221,6 +329,13 @@ impl Board {
     #[must_use]
     pub fn get(&self, id: IncidentId) -> Option<Arc<Shown>> {
         self.shown.get(&id).map(|shown| Arc::clone(&shown))
+    }
+
+    /// The incident that an alert belongs to.
+    #[must_use]
+    pub fn of_alert(&self, id: AlertId) -> Option<Arc<Shown>> {
+        let home = self.homes.get(&id).map(|home| *home)?;
+        self.get(home)
     }
 
     /// The incidents that a reader asks for. What changes meanwhile may be in it or not, but
@@ -256,30 +371,57 @@ impl Board {
         ids.range((Bound::Unbounded, below)).rev().take(IDS_AT_ONCE).copied().collect()
     }
 
-    fn put(&self, now: Timestamp, mut change: Change) {
+    /// Shows a change; of the alerts that were shown before it only those that stay.
+    fn put(&self, now: Timestamp, mut change: Change, stays: impl Fn(AlertId) -> bool) {
         let members = std::mem::take(&mut change.alerts);
+        // What comes from the rows is the state, and nothing that happened.
+        let happened = (!change.kinds.is_empty()).then(|| Happened::of(&change));
         let (id, open, at) = (change.id, change.is_open(), change.at);
         let mut entry = self.shown.entry(id).or_insert_with(|| {
-            Arc::new(Shown { change: change.clone(), known_at: now, alerts: BTreeMap::new() })
+            Arc::new(Shown {
+                change: change.clone(),
+                known_at: now,
+                timeline: VecDeque::new(),
+                alerts: BTreeMap::new(),
+            })
         });
         let was_at = entry.change.at;
         // Copies only where a reader holds the old one just now.
         let shown = Arc::make_mut(&mut entry);
         shown.change = change;
         shown.known_at = now;
-        shown.alerts.extend(members.into_iter().map(|member| (member.id, member)));
+        let cut = self.note(&mut shown.timeline, happened);
+        let had = shown.alerts.len();
+        shown.alerts.retain(|alert, _| {
+            let stays = stays(*alert);
+            if !stays {
+                // It may be shown where it came to already.
+                self.homes.remove_if(alert, |_, home| *home == id);
+            }
+            stays
+        });
+        for member in members {
+            self.homes.insert(member.id, id);
+            shown.alerts.insert(member.id, member);
+        }
         let mut dropped = 0;
         while shown.alerts.len() > self.settings.alerts_max {
             let over = shown.alerts.iter().find(|(_, member)| !member.firing).map(|(id, _)| *id);
-            match over {
-                Some(id) => drop(shown.alerts.remove(&id)),
-                None => drop(shown.alerts.pop_first()),
+            let gone = match over {
+                Some(id) => shown.alerts.remove_entry(&id),
+                None => shown.alerts.pop_first(),
+            };
+            if let Some((alert, _)) = gone {
+                self.homes.remove(&alert);
             }
             dropped += 1;
         }
+        let has = shown.alerts.len();
         drop(entry);
         self.metrics.board_dropped.with_label_values(&["alert"]).inc_by(dropped);
+        self.metrics.board_dropped.with_label_values(&["timeline"]).inc_by(cut);
         self.write_index(|index| {
+            index.alerts = index.alerts + has - had;
             index.all.insert(id);
             index.over.remove(&(was_at, id));
             if open {
@@ -291,10 +433,25 @@ impl Board {
         });
     }
 
+    /// Puts a change at the end of a timeline; how many are cut from its beginning for that.
+    fn note(&self, timeline: &mut VecDeque<Happened>, happened: Option<Happened>) -> u64 {
+        let Some(happened) = happened else { return 0 };
+        let full = self.timelines.load(Ordering::Relaxed) >= self.settings.timelines_max;
+        let room = timeline.len() < self.settings.timeline_max && (!full || timeline.is_empty());
+        timeline.push_back(happened);
+        if room {
+            self.timelines.fetch_add(1, Ordering::Relaxed);
+            return 0;
+        }
+        timeline.pop_front();
+        1
+    }
+
     fn trim(&self) {
         loop {
             let victim = self.write_index(|index| {
-                if index.all.len() <= self.settings.max {
+                let fit = index.alerts <= self.settings.alerts_in_all_max;
+                if index.all.len() <= self.settings.max && fit {
                     return None;
                 }
                 let over = index.over.first().map(|(_, id)| (*id, "resolved_incident"));
@@ -312,10 +469,17 @@ impl Board {
 
     fn remove(&self, id: IncidentId) {
         let removed = self.shown.remove(&id);
+        if let Some((_, shown)) = &removed {
+            self.timelines.fetch_sub(shown.timeline.len(), Ordering::Relaxed);
+            for alert in shown.alerts.keys() {
+                self.homes.remove_if(alert, |_, home| *home == id);
+            }
+        }
         self.write_index(|index| {
             index.all.remove(&id);
             index.open.remove(&id);
             if let Some((_, shown)) = removed {
+                index.alerts -= shown.alerts.len();
                 index.over.remove(&(shown.change.at, id));
             }
         });

@@ -5,13 +5,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
 
 mod check;
+mod client;
 mod demo;
+mod explain;
+mod incidents;
 mod quality;
 mod replay;
 pub mod run;
@@ -33,7 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon until SIGTERM.
+    /// Run the daemon until SIGTERM; SIGHUP reads the config anew.
     Run {
         #[command(flatten)]
         config: ConfigFile,
@@ -48,6 +52,11 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
     },
+    /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
+    Incidents(incidents::Options),
+    /// Say why the alerts of an incident are together, or why an alert is where it is and what it
+    /// nearly joined.
+    Explain(explain::Options),
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -81,7 +90,7 @@ enum Command {
 struct ConfigFile {
     /// The config file (YAML); every key has a default. Environment variables such as
     /// MUSTER__API__LISTEN win over it.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -135,9 +144,15 @@ pub fn main() -> ExitCode {
 
 fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Run { config, stages } => run::run(&config.load()?, &stages),
+        Command::Run { config, stages } => {
+            let path = config.config.clone();
+            let reread = Arc::new(move || config::load(path.as_deref()));
+            run::run(&config.load()?, reread, &stages)
+        }
         Command::Demo(options) => demo::run(&options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::Incidents(options) => incidents::run(options),
+        Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
         Command::Simulate(options) => simulate::run(&options),

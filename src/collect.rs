@@ -84,6 +84,23 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Settings {
+    /// These settings as far as a process that began with `running` can go by them: with its
+    /// sources, by which events are counted, and its cache.
+    #[must_use]
+    pub fn renewed_from(&self, running: &Self) -> Self {
+        let sources = running.sources.iter().map(|source| {
+            let same = self.sources.iter().find(|other| other.name == source.name);
+            same.unwrap_or(source).clone()
+        });
+        Self {
+            sources: sources.collect(),
+            cache_max: running.cache_max,
+            limits: self.limits.clone(),
+        }
+    }
+}
+
 /// What becomes of an event once it is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Duty {
@@ -139,7 +156,7 @@ impl Collect {
         let until = alive_until(seen.timestamp, seen.expires_at, expire_after);
         // The digest is the one of the form, if that is known.
         let told = Told { status: seen.status, digest: 0, at: seen.timestamp, until };
-        let outcome = match self.cache.recognise(seen.hash, seen.form, told) {
+        let outcome = match self.cache.recognise(seen.hash, seen.form, told, seen.arrival) {
             Some(Verdict::Repeat) => EventOutcome::Repeat,
             Some(Verdict::Late) => EventOutcome::Late,
             _ => return false,
@@ -148,22 +165,16 @@ impl Collect {
         true
     }
 
-    fn event(
-        &mut self,
-        parsed: &Parsed<'_>,
-        form: Option<NonZeroU64>,
-        arrival: Timestamp,
-        out: &mut Output,
-    ) {
+    fn event(&mut self, parsed: &Parsed<'_>, form: Option<NonZeroU64>, out: &mut Output) {
         match self.duty {
             // It is counted where it arrives: once, whatever its way.
             Duty::SendOn => {
                 let event = parsed.to_event(&self.settings.limits, &mut self.limited);
-                out.records.push(send_on(&event, arrival));
+                out.records.push(send_on(&event, parsed.arrival));
             }
             Duty::Suppress => {
                 let source = self.source(&parsed.source);
-                let outcome = self.suppress(parsed, form, source, arrival, out);
+                let outcome = self.suppress(parsed, form, source, out);
                 self.events[source][outcome.index()] += 1;
             }
         }
@@ -174,7 +185,6 @@ impl Collect {
         parsed: &Parsed<'_>,
         form: Option<NonZeroU64>,
         source: usize,
-        arrival: Timestamp,
         out: &mut Output,
     ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
@@ -186,7 +196,7 @@ impl Collect {
         let told =
             Told { status, digest: parsed.digest(self.keys[1]), at: parsed.timestamp, until };
         let hash = parsed.identity_hash(self.keys[0]);
-        match self.cache.judge(hash, told, form) {
+        match self.cache.judge(hash, told, form, parsed.arrival) {
             Verdict::Repeat => EventOutcome::Repeat,
             Verdict::Late => EventOutcome::Late,
             Verdict::Forward(seen) => {
@@ -195,7 +205,7 @@ impl Collect {
             }
             Verdict::Unknown => {
                 // Times further ahead were clamped.
-                let sure_after = arrival + self.settings.limits.ahead;
+                let sure_after = parsed.arrival + self.settings.limits.ahead;
                 let gave_way = self.cache.admit(hash, parsed.identity(), told, form, sure_after);
                 if let Some(touch) = gave_way {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
@@ -273,7 +283,7 @@ impl Stage for Collect {
         }
         let settings = Arc::clone(&self.settings);
         decode::each(bytes, form, record.time, &settings.limits, |found| match found {
-            Ok(parsed) => self.event(&parsed, content, record.time, out),
+            Ok(parsed) => self.event(&parsed, content, out),
             Err(rejected) => self.reject(slot, record, rejected, out),
         });
     }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ::config::{Environment, File, FileFormat};
 
@@ -228,6 +229,45 @@ impl Config {
     #[must_use]
     pub fn log_format(&self) -> Format {
         self.format
+    }
+
+    /// The parts that differ from another config's.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("journal", self.journal != other.journal),
+            ("collect", self.collect != other.collect),
+            ("correlate", self.correlate != other.correlate),
+            ("notify", self.notify != other.notify),
+            ("api", self.api != other.api),
+            ("log", self.level != other.level || self.format != other.format),
+        ];
+        parts.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
+    }
+
+    /// The keys that differ from those a process started with and that it cannot change while it
+    /// runs.
+    #[must_use]
+    pub fn needs_restart(&self, started: &Self) -> Vec<&'static str> {
+        let names = |config: &Self| -> Vec<_> {
+            config.collect.settings.sources.iter().map(|source| Arc::clone(&source.name)).collect()
+        };
+        let keys = [
+            ("journal", self.journal != started.journal),
+            (
+                "collect.sources: names or topics",
+                names(self) != names(started) || self.collect.topics != started.collect.topics,
+            ),
+            (
+                "collect.cache_max",
+                self.collect.settings.cache_max != started.collect.settings.cache_max,
+            ),
+            ("collect.workers", self.collect.workers != started.collect.workers),
+            ("api.listen", self.api.listen != started.api.listen),
+            ("api.connections", self.api.connections != started.api.connections),
+            ("log.format", self.format != started.format),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }
 
     /// What is allowed but cannot be meant; see the list in `config::warn`.

@@ -2,9 +2,11 @@
 //!
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
-//! told, `join` which incident an alert belongs to, `lifecycle` opens, ends and forgets, `report`
-//! tells what became of an incident; `state` holds it all and knows which rows changed. It cannot
-//! fail: what it cannot read is set aside as a dead letter.
+//! told, `chronic` whether it fires steadily, `join` which incident an alert belongs to, `lifecycle`
+//! opens, ends and forgets, `report` tells what became of an incident; `state` holds it all and knows
+//! which rows changed. What people ask for comes by `commands`: `people`, `by_hand`, `reshape` and
+//! `recorrelate` do it, `requests` remembers it. It cannot fail: what it cannot read is set aside as
+//! a dead letter.
 
 use std::sync::Arc;
 
@@ -20,11 +22,18 @@ use state::{State, Timer};
 use touched::Touched;
 
 mod alerts;
+mod by_hand;
+mod chronic;
+mod commands;
 mod flapping;
 mod join;
 mod lifecycle;
 mod pairs;
+mod people;
+mod recorrelate;
 mod report;
+mod requests;
+mod reshape;
 mod state;
 mod touched;
 
@@ -33,6 +42,8 @@ pub struct Correlate {
     state: State,
     /// The settings that should be in force, as a record has them.
     wanted: Arc<[u8]>,
+    /// What became of the command that the present record is.
+    asked: Option<commands::Asked>,
     tally: Tally,
 }
 
@@ -44,8 +55,14 @@ impl Correlate {
         Self {
             state: State::default(),
             wanted: wire::settings::encode(wanted).into(),
+            asked: None,
             tally: Tally::default(),
         }
+    }
+
+    /// Other settings should be in force: `opening` asks for them where they are not.
+    pub fn want(&mut self, wanted: &CorrelateSettings) {
+        self.wanted = wire::settings::encode(wanted).into();
     }
 
     /// The incident of the alert that is in force for an identity, with the alert's id.
@@ -70,6 +87,11 @@ impl Correlate {
         self.state.incidents().map(|id| report::whole(&self.state, id)).collect()
     }
 
+    /// What became of commands lately.
+    pub fn results(&self) -> impl Iterator<Item = &crate::model::CommandResult> {
+        self.state.requests.results()
+    }
+
     fn read(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) -> Touched {
         let mut touched = Touched::default();
         let now = self.state.advance(record.time, record.offset);
@@ -85,11 +107,15 @@ impl Correlate {
             Kind::Settings => {
                 wire::settings::decode(bytes).map(|settings| self.state.go_by(settings, bytes))
             }
+            Kind::Command => wire::command::decode(bytes).map(|command| {
+                self.asked = Some(commands::take(&mut self.state, &mut touched, now, command));
+            }),
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
         if let Err(error) = read {
-            let message = format!("{error}; correlate reads updates, touches, ticks and settings");
+            let message =
+                format!("{error}; correlate reads updates, touches, ticks, settings and commands");
             let rejected =
                 Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
             out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));
@@ -106,6 +132,12 @@ impl Correlate {
                 Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
                 Timer::Remind(incident) => touched.remind(&self.state, incident),
+                Timer::Unacknowledge(incident) => {
+                    people::time_is_up(&mut self.state, touched, incident);
+                }
+                Timer::Unsnooze(incident) => {
+                    people::sleep_is_over(&mut self.state, touched, incident);
+                }
             }
         }
     }
@@ -145,6 +177,9 @@ impl Stage for Correlate {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let touched = self.read(slot, record, out);
         self.report(record.time, touched, out);
+        if let Some(asked) = self.asked.take() {
+            out.records.push(commands::answer(&mut self.state, slot.partition, asked));
+        }
     }
 
     fn seal(&mut self, out: &mut Output) {
@@ -153,8 +188,10 @@ impl Stage for Correlate {
         out.tally = std::mem::take(&mut self.tally);
         out.tally.change_causes = causes;
         out.tally.limited[Limit::OkForgotten as usize] += self.state.take_oks_dropped();
+        out.tally.limited[Limit::RequestsForgotten as usize] += self.state.requests.take_dropped();
         out.tally.limited[Limit::PairsCut as usize] += self.state.take_pairs_cut();
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
+        out.tally.limited[Limit::ChronicForgotten as usize] += self.state.take_rates_dropped();
         out.tally.open = Some(self.state.open());
     }
 

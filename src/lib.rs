@@ -19,6 +19,7 @@
 //! ```text
 //! direction
 //! model:
+//! live:
 //! clock: model
 //! stage: model
 //! shutdown: clock
@@ -30,18 +31,20 @@
 //! collect: model, stage, wire
 //! correlate: collect, model, stage, wire
 //! notify: clock, model, stage, telemetry, wire
+//! explain: model, notify
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
-//! worker: board, clock, collect, correlate, journal, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, model, shutdown, telemetry, wire, worker
+//! worker: board, clock, collect, correlate, journal, live, model, notify, shutdown, stage, telemetry, wire
+//! api: board, clock, explain, live, model, shutdown, telemetry, wire, worker
 //! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
-//! cli: api, board, clock, collect, config, correlate, journal, kafka, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
+//! cli: api, board, clock, collect, config, correlate, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it
 //!
-//! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`.
+//! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`; and those
+//!    that the rules ask for: `oracle`.
 //! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`.
 //! 3. Rows, changes and position leave in one commit; a failed one is thrown away whole:
 //!    `journal`, `kafka`, `exactness`.
@@ -63,8 +66,10 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
+pub mod explain;
 pub mod journal;
 pub mod kafka;
+pub mod live;
 pub mod model;
 pub mod notify;
 pub mod replay;

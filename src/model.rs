@@ -5,11 +5,14 @@
 
 pub mod alert;
 pub mod change;
+pub mod command;
 pub mod event;
 pub mod id;
 pub mod incident;
 pub mod index;
 pub mod matcher;
+pub mod matcher_index;
+pub mod rate;
 pub mod settings;
 pub mod status;
 pub mod tags;
@@ -18,11 +21,14 @@ pub mod update;
 
 pub use alert::{Alert, Flaps, Resolution, Why};
 pub use change::{Change, ChangeKind, Counts, Member};
+pub use command::{Action, Command, CommandResult, RequestId};
 pub use event::{Event, Identity};
 pub use id::{AlertId, IncidentId};
 pub use incident::{Incident, Pair};
 pub use index::Index;
 pub use matcher::{Matcher, Matchers};
+pub use matcher_index::MatcherIndex;
+pub use rate::{Chronic, ChronicSettings, Rate};
 pub use settings::{CorrelateSettings, FlappingSettings, Pattern};
 pub use status::Status;
 pub use tags::{TagValue, Tags};

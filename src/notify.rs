@@ -15,7 +15,7 @@ pub mod route;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod stage;
 
 pub use delivery::{Delivery, DeliveryId, Outcome};

@@ -2,7 +2,7 @@
 //!
 //! No journal, no network, no clock: arrival is the larger of the time so far and the event's
 //! timestamp, but never past the limit given at the start; time ends at the last event, and timers
-//! due later do not fire.
+//! due later do not fire. What correlate has read before goes through it again by `log`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use std::sync::Arc;
 use crate::collect::{self, Collect, Duty, Room, decode};
 use crate::correlate::Correlate;
 use crate::model::{AlertId, ChangeKind, CorrelateSettings, Identity, IncidentId, Timestamp};
-use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage, Tally};
+use crate::stage::{EventOutcome, Kind, Offset, Outgoing, Output, Record, Slot, Stage, Tally};
 use crate::wire;
 
 pub mod compare;
+pub mod log;
 pub mod score;
 
 /// How many records correlate reads before its rows are dropped.
@@ -48,6 +49,8 @@ pub struct Summary {
     pub incidents: u64,
     /// Incident changes.
     pub changes: u64,
+    /// Records of the log that this version cannot read, or knows of no use for.
+    pub unread: u64,
 }
 
 impl Summary {
@@ -69,8 +72,34 @@ pub struct Replay {
     latest: Timestamp,
     read: i64,
     appended: i64,
+    told: Told,
+}
+
+/// What correlate told, and what was counted.
+#[derive(Debug, Default)]
+struct Told {
     opened: BTreeMap<IncidentId, Timestamp>,
     summary: Summary,
+}
+
+impl Told {
+    /// Takes what correlate handed out for a record; each change goes to `changes`.
+    fn take(&mut self, records: Vec<Outgoing>, changes: &mut impl FnMut(&[u8])) {
+        for record in records {
+            if record.kind != Kind::Change {
+                continue;
+            }
+            self.summary.changes += 1;
+            if let Ok(change) = wire::change::decode(&record.value) {
+                self.summary.alerts += change.joined.len() as u64;
+                if change.kinds.contains(&ChangeKind::Opened) {
+                    self.summary.incidents += 1;
+                    self.opened.insert(change.id, change.at);
+                }
+            }
+            changes(&record.value);
+        }
+    }
 }
 
 impl Replay {
@@ -92,8 +121,7 @@ impl Replay {
             latest,
             read: 0,
             appended: 0,
-            opened: BTreeMap::new(),
-            summary: Summary::default(),
+            told: Told::default(),
         }
     }
 
@@ -134,13 +162,13 @@ impl Replay {
     /// When an incident was opened, by log time.
     #[must_use]
     pub fn opened_at(&self, incident: IncidentId) -> Option<Timestamp> {
-        self.opened.get(&incident).copied()
+        self.told.opened.get(&incident).copied()
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        self.summary
+        self.told.summary
     }
 
     /// The correlate stage as it stands.
@@ -163,32 +191,20 @@ impl Replay {
             // Nobody wants the rows; sealing lets go of what is noted of them.
             self.correlate.seal(&mut out);
         }
-        for record in records {
-            if record.kind != Kind::Change {
-                continue;
-            }
-            self.summary.changes += 1;
-            if let Ok(change) = wire::change::decode(&record.value) {
-                self.summary.alerts += change.joined.len() as u64;
-                if change.kinds.contains(&ChangeKind::Opened) {
-                    self.summary.incidents += 1;
-                    self.opened.insert(change.id, change.at);
-                }
-            }
-            changes(&record.value);
-        }
+        self.told.take(records, changes);
     }
 
     fn count_events(&mut self, tally: &Tally) {
         for counts in &tally.events {
             for outcome in EventOutcome::all() {
                 let count = counts[outcome.index()];
-                self.summary.events += count;
+                let summary = &mut self.told.summary;
+                summary.events += count;
                 match outcome {
                     EventOutcome::Forwarded => {}
-                    EventOutcome::Repeat => self.summary.repeats += count,
-                    EventOutcome::Late => self.summary.late += count,
-                    EventOutcome::Rejected(_) => self.summary.rejected += count,
+                    EventOutcome::Repeat => summary.repeats += count,
+                    EventOutcome::Late => summary.late += count,
+                    EventOutcome::Rejected(_) => summary.rejected += count,
                 }
             }
         }

@@ -92,25 +92,31 @@ pub enum Kind {
     Tick,
     /// What correlate goes by from here on (`muster.alerts`).
     Settings,
+    /// What somebody asks for (`muster.alerts`).
+    Command,
     /// A row of a changelog.
     Row,
     /// An incident change (`muster.incidents`).
     Change,
+    /// What became of a command (`muster.incidents`).
+    CommandResult,
     /// What could not be read (`muster.dead-letters`).
     DeadLetter,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Raw,
         Self::Event,
         Self::Update,
         Self::Touch,
         Self::Tick,
         Self::Settings,
+        Self::Command,
         Self::Row,
         Self::Change,
+        Self::CommandResult,
         Self::DeadLetter,
     ];
 
@@ -124,8 +130,10 @@ impl Kind {
             Self::Touch => "touch",
             Self::Tick => "tick",
             Self::Settings => "settings",
+            Self::Command => "command",
             Self::Row => "row",
             Self::Change => "change",
+            Self::CommandResult => "command_result",
             Self::DeadLetter => "dead_letter",
         }
     }
@@ -337,6 +345,8 @@ pub struct Open {
     pub alerts: u64,
     /// Those of them that flap.
     pub flapping: u64,
+    /// Those of them that are chronic.
+    pub chronic: u64,
     /// Incidents that are open.
     pub incidents: u64,
 }
@@ -379,11 +389,15 @@ pub enum Limit {
     PairsCut,
     /// Alerts were left out of a change, which would have been too large with them.
     AlertsCut,
+    /// The result of a command, or how to undo it, was dropped for room before its time.
+    RequestsForgotten,
+    /// How often an identity fires was forgotten for room.
+    ChronicForgotten,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -392,6 +406,8 @@ impl Limit {
         Self::OkForgotten,
         Self::PairsCut,
         Self::AlertsCut,
+        Self::RequestsForgotten,
+        Self::ChronicForgotten,
     ];
 
     /// The metric's `limit` label.
@@ -406,6 +422,8 @@ impl Limit {
             Self::OkForgotten => "ok_forgotten",
             Self::PairsCut => "pairs_cut",
             Self::AlertsCut => "alerts_cut",
+            Self::RequestsForgotten => "requests_forgotten",
+            Self::ChronicForgotten => "chronic_forgotten",
         }
     }
 }
@@ -444,6 +462,6 @@ pub trait Stage: Send {
     fn next_deadline(&self) -> Option<Timestamp>;
 
     /// A record for this stage's own input that tells it by which settings to go, where those
-    /// in force are not the wanted ones. Asked once, after `restored`.
+    /// in force are not the wanted ones. Asked after `restored`, and when others are wanted.
     fn opening(&mut self, slot: Slot) -> Option<Outgoing>;
 }

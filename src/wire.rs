@@ -4,9 +4,12 @@
 //! the public contract; old versions decode, unknown ones are refused by name.
 
 pub mod change;
+pub mod command;
 mod common;
 pub mod event;
 pub mod ledger;
+pub mod rate;
+pub mod request;
 pub mod row;
 pub mod settings;
 pub mod update;

@@ -18,6 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Topic};
 use crate::telemetry::{Health, Metrics};
 
+pub mod commands;
 pub mod deliver;
 pub mod intake;
 pub mod merge;
@@ -44,6 +45,33 @@ pub enum Sharing {
     Whole,
 }
 
+/// What a worker does to its stages when their settings were replaced.
+pub trait Renew<S>: Send {
+    /// How often they were replaced.
+    fn version(&self) -> u64;
+
+    /// Lets a stage go by those that hold now; a record for its own input, if that takes one.
+    fn renew(&mut self, slot: Slot, stage: &mut S) -> Option<Outgoing>;
+
+    /// Every stage goes by this version, and its records are in the log.
+    fn applied(&self, version: u64);
+}
+
+/// For stages whose settings stay.
+pub struct Never;
+
+impl<S> Renew<S> for Never {
+    fn version(&self) -> u64 {
+        0
+    }
+
+    fn renew(&mut self, _: Slot, _: &mut S) -> Option<Outgoing> {
+        None
+    }
+
+    fn applied(&self, _: u64) {}
+}
+
 /// A worker before it runs.
 pub struct Worker<S> {
     /// Its name: thread, health part, `group` label.
@@ -54,6 +82,8 @@ pub struct Worker<S> {
     pub feed: Box<dyn Feed>,
     /// Makes a stage for a partition that was assigned.
     pub make: Box<dyn FnMut(Slot) -> S + Send>,
+    /// How its stages are told of other settings.
+    pub renew: Box<dyn Renew<S>>,
     /// Whether each partition has a stage of its own.
     pub sharing: Sharing,
     /// Appends ticks and settings to the stage's own input.
@@ -79,6 +109,7 @@ impl<S: Stage> Worker<S> {
         let health = self.health.clone();
         let name = self.name;
         let running = Running {
+            version: self.renew.version(),
             worker: self,
             stages: BTreeMap::new(),
             ticked: BTreeMap::new(),
@@ -100,6 +131,8 @@ impl<S: Stage> Worker<S> {
 
 struct Running<S> {
     worker: Worker<S>,
+    /// Of the settings that its stages go by.
+    version: u64,
     stages: BTreeMap<Slot, S>,
     ticked: BTreeMap<Slot, Timestamp>,
     failures: usize,
@@ -112,12 +145,31 @@ impl<S: Stage> Running<S> {
     fn run(mut self) -> Result<(), JournalError> {
         self.stand_in();
         while !self.worker.stop.is_begun() {
-            if let Err(error) = self.step() {
+            if let Err(error) = self.renew().and_then(|()| self.step()) {
                 self.begin_anew(error)?;
             }
             self.show_lag();
         }
         self.worker.feed.close()
+    }
+
+    /// Lets every stage go by the settings that hold now, between two batches.
+    fn renew(&mut self) -> Result<(), JournalError> {
+        let version = self.worker.renew.version();
+        if version == self.version {
+            return Ok(());
+        }
+        let records: Vec<Outgoing> = self
+            .stages
+            .iter_mut()
+            .filter_map(|(slot, stage)| self.worker.renew.renew(*slot, stage))
+            .collect();
+        if let Some(appender) = self.worker.appender.as_mut().filter(|_| !records.is_empty()) {
+            appender.append(records)?;
+        }
+        self.version = version;
+        self.worker.renew.applied(version);
+        Ok(())
     }
 
     fn step(&mut self) -> Result<(), JournalError> {
@@ -286,11 +338,12 @@ impl<S: Stage> Running<S> {
         }
     }
 
-    fn show_open(&self, slot: Slot, Open { alerts, flapping, incidents }: Open) {
+    fn show_open(&self, slot: Slot, Open { alerts, flapping, chronic, incidents }: Open) {
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
         metrics.alerts_flapping.with_label_values(&[&partition]).set(gauge(flapping));
+        metrics.alerts_chronic.with_label_values(&[&partition]).set(gauge(chronic));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
     }
 

@@ -45,8 +45,9 @@ async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let mut body = request.into_body();
     let mut hold = intake.hold();
-    let read = read(&mut body, announced, &mut hold, &parts.settings);
-    let limit = parts.settings.timeout.part(2);
+    let settings = parts.settings.get();
+    let read = read(&mut body, announced, &mut hold, &settings);
+    let limit = settings.timeout.part(2);
     let bytes = tokio::select! {
         read = tokio::time::timeout(limit.to_std(), read) => match read {
             Ok(Err(failure)) if failure.too_large => {

@@ -21,7 +21,7 @@ const LIMIT_MAX: usize = 1_000;
 /// How many matchers a question may have; each is held against every incident.
 const MATCHERS_MAX: usize = 50;
 
-type Pairs = Vec<(String, String)>;
+pub(super) type Pairs = Vec<(String, String)>;
 
 /// Answers `GET /v1/incidents`.
 pub(super) async fn list(
@@ -98,18 +98,18 @@ fn wanted(text: &str) -> Result<Wanted, Failure> {
     })
 }
 
-fn limit(text: &str) -> Result<usize, Failure> {
+pub(super) fn limit(text: &str) -> Result<usize, Failure> {
     let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
     limit.ok_or_else(|| {
         Failure::bad_request("bad_query", format!("`limit` is a number from 1 to {LIMIT_MAX}"))
     })
 }
 
-fn incident_id(text: &str) -> Result<IncidentId, Failure> {
+pub(super) fn incident_id(text: &str) -> Result<IncidentId, Failure> {
     IncidentId::parse(text).map_err(|error| Failure::bad_request("bad_id", error.to_string()))
 }
 
-fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
+pub(super) fn loaded(parts: &Parts) -> Result<Arc<Board>, Failure> {
     let Some(board) = &parts.board else {
         let message = "this instance runs without the stage `api`; ask one that has it";
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_board", message));

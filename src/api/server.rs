@@ -41,15 +41,13 @@ pub async fn bind(settings: &super::Settings) -> io::Result<TcpListener> {
 
 /// Serves until the stop signal, then lets what is under way finish and comes back.
 pub async fn serve(listener: TcpListener, parts: Parts) {
-    let (settings, stop) = (parts.settings.clone(), parts.stop.clone());
+    let (live, stop) = (parts.settings.clone(), parts.stop.clone());
     let open = parts.metrics.http_connections.clone();
     let routes = router(parts);
-    let slots = Arc::new(Semaphore::new(settings.connections));
+    let slots = Arc::new(Semaphore::new(live.get().connections));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout.to_std())
-        .max_buf_size(HEAD_MAX);
+    http.timer(TokioTimer::new()).max_buf_size(HEAD_MAX);
     if let Ok(listen) = listener.local_addr() {
         info!(%listen, "http ready");
     }
@@ -75,6 +73,8 @@ pub async fn serve(listener: TcpListener, parts: Parts) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "small answers may be late");
         }
+        let settings = live.get();
+        http.header_read_timeout(settings.header_timeout.to_std());
         let stream = TokioIo::new(Impatient::new(stream, settings.timeout.to_std()));
         let service = TowerToHyperService::new(routes.clone());
         let connection = graceful.watch(http.serve_connection(stream, service));

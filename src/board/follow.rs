@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::Board;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Batch, Class, Followed, From, Journal, JournalError};
-use crate::model::Change;
+use crate::model::{Change, CommandResult};
 use crate::shutdown::Shutdown;
 use crate::stage::{Kind, RowError, Topic};
 use crate::telemetry::{Health, Metrics};
@@ -23,6 +23,15 @@ const PART: &str = "board";
 const POLL: Duration = Duration::from_millis(100);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What correlate's rows hold.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// The incidents, each with its present revision and all its alerts.
+    pub incidents: Vec<Change>,
+    /// What became of commands lately.
+    pub results: Vec<CommandResult>,
+}
 
 /// Makes incidents of correlate's rows.
 pub trait RowLoader: Send {
@@ -35,11 +44,11 @@ pub trait RowLoader: Send {
     /// When the row is of no known kind or version.
     fn row(&mut self, partition: u32, key: &[u8], value: Option<&[u8]>) -> Result<(), RowError>;
 
-    /// The incidents in them, each with its present revision and all its alerts.
+    /// What is in them.
     ///
     /// # Errors
     /// When the rows do not fit together.
-    fn finish(&mut self) -> Result<Vec<Change>, RowError>;
+    fn finish(&mut self) -> Result<Loaded, RowError>;
 }
 
 /// Everything that following takes.
@@ -120,7 +129,8 @@ impl Follow {
                 }
                 Followed::Idle => {}
                 Followed::CaughtUp => {
-                    let incidents = self.rows.finish().map_err(unreadable)?;
+                    let Loaded { incidents, results } = self.rows.finish().map_err(unreadable)?;
+                    results.into_iter().for_each(|result| self.board.learn(result));
                     let count = incidents.len();
                     self.board.load(self.clock.now(), incidents);
                     info!(incidents = count, took_ms = watch.elapsed().as_millis(), "board loaded");
@@ -135,17 +145,19 @@ impl Follow {
         let now = self.clock.now();
         for index in 0..batch.len() {
             let (slot, record) = batch.get(index);
-            if let (Kind::Change, Some(value)) = (record.kind, record.value) {
-                match wire::change::decode(value) {
-                    Ok(change) => {
-                        self.board.apply(now, change);
-                    }
-                    Err(error) => {
-                        self.metrics.board_dropped.with_label_values(&["change"]).inc();
-                        let (partition, offset) = (slot.partition, record.offset.0);
-                        warn!(partition, offset, %error, "incident change cannot be shown");
-                    }
+            let taken = match (record.kind, record.value) {
+                (Kind::Change, Some(value)) => wire::change::decode(value).map(|change| {
+                    self.board.apply(now, change);
+                }),
+                (Kind::CommandResult, Some(value)) => {
+                    wire::command::decode_result(value).map(|result| self.board.learn(result))
                 }
+                _ => Ok(()),
+            };
+            if let Err(error) = taken {
+                self.metrics.board_dropped.with_label_values(&["change"]).inc();
+                let (partition, offset) = (slot.partition, record.offset.0);
+                warn!(partition, offset, %error, "incident change cannot be shown");
             }
             // The log's time, not ours: there may be more behind this record.
             self.board.current_as_of(record.time.min(now));

@@ -26,6 +26,7 @@ fn member(nth: i64, firing: bool) -> Member {
         status: if firing { Status::Critical } else { Status::Ok },
         firing,
         flapping: false,
+        chronic: false,
         description: "busy".into(),
         tags: Tags::default(),
         links: Default::default(),
@@ -53,6 +54,8 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         changed_at: start(nth),
         resolved: (!open).then_some((start(nth), Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts::default(),
         hosts: vec![host.into()],
         checks: vec!["cpu".into()],
@@ -62,8 +65,17 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts,
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 
@@ -93,6 +105,27 @@ fn the_newest_revision_shows_with_all_alerts_and_repeats_change_nothing() {
 }
 
 #[test]
+fn alerts_that_went_to_another_incident_are_not_shown() {
+    let board = board(Settings::default());
+    let three = vec![member(1, true), member(2, true), member(3, true)];
+    board.apply(NOW, change(1, 1, true, three));
+    let left = vec![member(1, true).id];
+    board.apply(NOW, Change { left, ..change(1, 2, true, Vec::new()) });
+    let id = change(1, 1, true, Vec::new()).id;
+    let shown = |board: &Board| board.get(id).expect("it is shown").whole().alerts;
+    assert_eq!(shown(&board), [member(2, true), member(3, true)]);
+    // More of them may have left than one change names.
+    let resolved = Some((NOW, Resolution::Merged));
+    board.apply(NOW, Change { resolved, ..change(1, 3, false, Vec::new()) });
+    assert_eq!(shown(&board), []);
+    assert_eq!(listed(&board, Wanted::Open), Vec::<String>::new(), "what was merged is not open");
+    // And what a load does not have any more is gone, too.
+    board.apply(NOW, change(1, 4, true, vec![member(1, true), member(2, true)]));
+    board.load(NOW, vec![change(1, 5, true, vec![member(2, true)])]);
+    assert_eq!(shown(&board), [member(2, true)]);
+}
+
+#[test]
 fn alerts_have_a_bound_and_those_that_are_over_go_first() {
     let board = board(Settings { alerts_max: 2, ..Settings::default() });
     let alerts = vec![member(1, true), member(2, false), member(3, true)];
@@ -106,6 +139,47 @@ fn alerts_have_a_bound_and_those_that_are_over_go_first() {
     board.apply(NOW, change(1, 2, true, vec![member(4, true)]));
     assert_eq!(hosts(&board), ["web-3", "web-4"]);
     assert_eq!(dropped(&board, "alert"), 2);
+}
+
+#[test]
+fn an_alert_is_found_for_as_long_as_it_is_shown() {
+    let board = board(Settings { alerts_max: 2, ..Settings::default() });
+    let [one, two, three] = [member(1, false), member(2, true), member(3, true)];
+    let ids = [one.id, two.id, three.id];
+    let found = |board: &Board| ids.map(|id| board.of_alert(id).is_some());
+    board.apply(NOW, change(1, 1, true, vec![one, two]));
+    assert_eq!(found(&board), [true, true, false]);
+    board.apply(NOW, change(1, 2, true, vec![three]));
+    assert_eq!(found(&board), [false, true, true], "the one that is over went for room");
+    board.load(NOW, Vec::new());
+    assert_eq!(found(&board), [false; 3]);
+    assert!(board.homes.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn alerts_have_a_bound_in_all_and_the_incident_resolved_longest_goes() {
+    let board = board(Settings { alerts_in_all_max: 3, ..Settings::default() });
+    board.apply(NOW, change(1, 1, true, vec![member(1, true)]));
+    board.apply(NOW, change(2, 1, false, vec![member(2, false), member(3, false)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-2", "web-1"]);
+    board.apply(NOW, change(3, 1, true, vec![member(4, true)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-3", "web-1"]);
+    assert_eq!(dropped(&board, "resolved_incident"), 1);
+    board.apply(NOW, change(3, 2, true, vec![member(4, false), member(5, true)]));
+    assert_eq!(listed(&board, Wanted::All), ["web-3", "web-1"], "what is told again counts once");
+}
+
+#[test]
+fn a_page_of_alerts_goes_on_where_the_last_one_ended() {
+    let board = board(Settings::default());
+    let mut alerts: Vec<Member> = (0..5).map(|nth| member(nth, true)).collect();
+    board.apply(NOW, change(1, 1, true, alerts.clone()));
+    alerts.sort_by_key(|alert| alert.id);
+    let shown = board.get(change(1, 1, true, Vec::new()).id).expect("it is shown");
+    assert_eq!(shown.page(None, 2), (alerts[..2].to_vec(), 0, 3));
+    assert_eq!(shown.page(Some(alerts[1].id), 2), (alerts[2..4].to_vec(), 2, 1));
+    assert_eq!(shown.page(Some(alerts[3].id), 2), (alerts[4..].to_vec(), 4, 0));
+    assert_eq!(shown.page(Some(alerts[4].id), 2), (Vec::new(), 5, 0));
 }
 
 #[test]
@@ -201,4 +275,32 @@ fn pages_follow_each_other_without_gap_or_repeat() {
 
 fn expected_all(count: i64) -> usize {
     usize::try_from(count).expect("not negative")
+}
+
+#[test]
+fn timelines_keep_the_newest_each_and_together() {
+    let board = board(Settings { timeline_max: 3, timelines_max: 4, ..Settings::default() });
+    let revisions = |nth: i64| -> Vec<u64> {
+        let id = change(nth, 1, true, Vec::new()).id;
+        board.get(id).expect("shown").timeline.iter().map(|change| change.revision).collect()
+    };
+    // What was loaded is the state, and nothing that happened.
+    let loaded = Change { kinds: Vec::new(), ..change(1, 1, true, Vec::new()) };
+    board.load(NOW, vec![loaded]);
+    assert!(revisions(1).is_empty());
+    for revision in 2..7 {
+        board.apply(NOW, change(1, revision, true, Vec::new()));
+    }
+    assert_eq!(revisions(1), [4, 5, 6], "three at most");
+    board.apply(NOW, change(2, 1, true, Vec::new()));
+    board.apply(NOW, change(2, 2, true, Vec::new()));
+    assert_eq!((revisions(1), revisions(2)), (vec![4, 5, 6], vec![2]), "four together");
+    board.apply(NOW, change(3, 1, true, Vec::new()));
+    assert_eq!(revisions(3), [1], "one each at least");
+    assert_eq!(dropped(&board, "timeline"), 3);
+    board.load(NOW, vec![change(2, 9, true, Vec::new())]);
+    board.apply(NOW, change(2, 10, true, Vec::new()));
+    board.apply(NOW, change(2, 11, true, Vec::new()));
+    assert_eq!(revisions(2).last(), Some(&11), "those that went have left their room");
+    assert_eq!(revisions(2).len(), 3);
 }

@@ -70,6 +70,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let journal: Arc<dyn Journal> = journal;
     let parts = Parts {
         config,
+        reread: None,
         journal: Arc::clone(&journal),
         clock,
         lines: Lines::stdout(),

@@ -11,7 +11,7 @@ use super::Failure;
 use super::replay::{AHEAD, about, input, truth};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::{CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
 use crate::replay::score::{Places, Score, Truth};
 use crate::replay::{Replay, Summary};
 use crate::simulate::{self, Simulation};
@@ -101,6 +101,7 @@ impl Method {
             gap,
             cross_source: true,
             max_alerts: u32::MAX,
+            chronic: Chronic::Join,
         };
         match self {
             Self::Config => {}

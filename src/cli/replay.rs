@@ -4,6 +4,7 @@
 //! times, over values of some keys. Here files meet the replay; scoring, comparing and varying are
 //! `replay::score`, `replay::compare` and `config::vary`.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,29 +12,44 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, complain};
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::config::{self, Config};
-use crate::model::{Span, Timestamp};
+use crate::model::{IncidentId, Span, Timestamp};
 use crate::replay::compare::{self, Outcome};
+use crate::replay::log::{LogReplay, Rules};
 use crate::replay::score::{Places, Score, Truth, Unit};
 use crate::replay::{Assignment, Replay, Summary};
 use crate::wire;
 
 pub(super) mod input;
+mod log;
 mod show;
 pub(super) mod truth;
 
+use log::Log;
 use show::{Compared, Report, Run};
 
 /// Arrival may lie this far ahead of the real time of the start, as a live event's may.
 pub(super) const AHEAD: Span = Span::from_secs(300);
 
+/// The key that only collect goes by.
+const EXPIRE_AFTER: &str = "expire_after";
+
 /// What to replay and what to write.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Events, one JSON record a line; `.gz` is unpacked; `-` is standard input.
-    input: PathBuf,
+    #[arg(required_unless_present = "since", conflicts_with = "since")]
+    input: Option<PathBuf>,
+    /// Take what collect has forwarded in this time, such as 24h, from the journal of the config:
+    /// the topic muster.alerts on Kafka, or the embedded journal, beside the daemon that has it.
+    /// Nothing is written there. Correlate goes by the given config.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    since: Option<Span>,
+    /// With --since: go by the rules that the log has, as it was, instead of the given ones.
+    #[arg(long, conflicts_with_all = ["against", "sweep"])]
+    as_was: bool,
     /// Write each incident change here, one a line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "sweep"])]
     incidents: Option<PathBuf>,
@@ -62,6 +78,10 @@ pub(super) struct Options {
     json: bool,
 }
 
+fn age(text: &str) -> Result<Span, String> {
+    Span::parse(text).map_err(|error| error.to_string())
+}
+
 /// What counts as one when scoring.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum By {
@@ -87,13 +107,42 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
         .map(|other| config::load(Some(other)).map_err(|error| Failure::usage(error.to_string())));
     let other = other.transpose()?;
     let sweep = config.sweep(&options.sweep).map_err(|error| Failure::usage(error.to_string()))?;
-    let truth = options.score.as_deref().map(truth::read).transpose()?;
-    let lab = Lab { options, truth, latest: SystemClock.now() + AHEAD };
+    // clap lets `requires` go where what is required conflicts with what is there.
+    if options.as_was && options.since.is_none() {
+        return Err(Failure::usage(
+            "--as-was: it goes by the rules of a log; give --since, no file",
+        ));
+    }
+    if options.since.is_some()
+        && let Some(key) = sweep.keys.iter().find(|key| key.ends_with(EXPIRE_AFTER))
+    {
+        let why = "collect has stamped it on what it forwarded; give recorded events instead";
+        return Err(Failure::usage(format!(
+            "--sweep {key}: it cannot be tried with --since: {why}"
+        )));
+    }
+    let mut truth = options.score.as_deref().map(truth::read).transpose()?;
+    let now = SystemClock.now();
+    let log = options.since.map(|since| Log::read(config, now - since)).transpose()?;
+    if let (Some(log), Some(whole)) = (&log, &truth) {
+        let known: BTreeSet<Box<str>> = log.event_ids().collect();
+        let (part, out) = whole.only(|event| known.contains(event));
+        if part.is_empty() {
+            let why =
+                "no line of the truth is about an event in the log; collect keeps repeats back";
+            return Err(Failure::data(format!("--score: {why}")));
+        }
+        if out > 0 {
+            complain(&format!("{out} lines of the truth are about events that are not in the log"));
+        }
+        truth = Some(part);
+    }
+    let lab = Lab { options, truth, latest: now + AHEAD, log };
     let report = match other {
         Some(other) => lab.compared(config, &other)?,
         None if sweep.keys.is_empty() => lab.once(config)?,
         None => {
-            let events = input::whole(&options.input, input::MEMORY_MAX)?;
+            let events = lab.whole()?;
             let mut runs = Vec::new();
             for variant in sweep.variants {
                 let made = lab.over(&variant.config, &events, None)?;
@@ -113,6 +162,8 @@ struct Lab<'a> {
     options: &'a Options,
     truth: Option<Truth>,
     latest: Timestamp,
+    /// What is replayed instead of a file.
+    log: Option<Log>,
 }
 
 /// What one run hands over as it goes.
@@ -166,11 +217,19 @@ impl Lab<'_> {
             places: self.truth.as_ref().map(Places::new),
             ..Sinks::default()
         };
-        let (mut input, progress) = input::open(&options.input)?;
-        let watch = Stopwatch::start();
-        let replay = self.fold(config, &mut input, &mut sinks)?;
-        progress.finish_and_clear();
-        let seconds = watch.elapsed().as_secs_f64();
+        let (ran, seconds) = match &self.log {
+            Some(log) => {
+                let watch = Stopwatch::start();
+                (self.fold_log(config, log, &mut sinks), watch.elapsed().as_secs_f64())
+            }
+            None => {
+                let (mut input, progress) = input::open(options.input())?;
+                let watch = Stopwatch::start();
+                let ran = self.fold(config, &mut input, &mut sinks)?;
+                progress.finish_and_clear();
+                (ran, watch.elapsed().as_secs_f64())
+            }
+        };
         if let Some(path) = &options.incidents {
             let flushed = sinks.incidents.as_mut().map_or(Ok(()), Write::flush);
             let failed = sinks.failed.map_or(flushed, Err);
@@ -178,14 +237,14 @@ impl Lab<'_> {
         }
         if let (Some(path), Some(assigned)) = (&options.assignments, &sinks.assigned) {
             let mut out = create(path)?;
-            write_assignments(&replay, assigned, &mut out).map_err(|error| about(path, &error))?;
+            write_assignments(&ran, assigned, &mut out).map_err(|error| about(path, &error))?;
         }
-        let run = Run { summary: replay.summary(), score: self.score(sinks.places.as_ref()) };
+        let run = Run { summary: ran.summary(), score: self.score(sinks.places.as_ref()) };
         Ok(Report::Once { run, seconds })
     }
 
     fn compared(&self, config: &Config, other: &Config) -> Result<Report, Failure> {
-        let events = input::whole(&self.options.input, input::MEMORY_MAX)?;
+        let events = self.whole()?;
         let (mut here, mut there) = (Outcome::default(), Outcome::default());
         let now = self.over(config, &events, Some(&mut here))?;
         let other = self.over(other, &events, Some(&mut there))?;
@@ -201,8 +260,32 @@ impl Lab<'_> {
     ) -> Result<Run, Failure> {
         let places = self.truth.as_ref().map(Places::new);
         let mut sinks = Sinks { places, outcome, ..Sinks::default() };
-        let summary: Summary = self.fold(config, &mut events, &mut sinks)?.summary();
+        let ran = match &self.log {
+            Some(log) => self.fold_log(config, log, &mut sinks),
+            None => self.fold(config, &mut events, &mut sinks)?,
+        };
+        let summary: Summary = ran.summary();
         Ok(Run { summary, score: self.score(sinks.places.as_ref()) })
+    }
+
+    /// All of the input, for several runs; nothing where that is a log, which is held anyway.
+    fn whole(&self) -> Result<Vec<u8>, Failure> {
+        match self.log {
+            Some(_) => Ok(Vec::new()),
+            None => input::whole(self.options.input(), input::MEMORY_MAX),
+        }
+    }
+
+    fn fold_log(&self, config: &Config, log: &Log, sinks: &mut Sinks<'_>) -> Ran {
+        let rules = if self.options.as_was { Rules::AsWas } else { Rules::Given };
+        let mut replay = LogReplay::new(config.correlate(), rules);
+        let mut assigned = Vec::new();
+        for record in &log.records {
+            replay.record(record, |change| sinks.change(change), |place| assigned.push(place));
+            sinks.assignments(&mut assigned);
+        }
+        replay.finish();
+        Ran::Log(Box::new(replay))
     }
 
     fn fold(
@@ -210,15 +293,15 @@ impl Lab<'_> {
         config: &Config,
         input: &mut dyn BufRead,
         sinks: &mut Sinks<'_>,
-    ) -> Result<Replay, Failure> {
+    ) -> Result<Ran, Failure> {
         let mut replay = Replay::new(config.collect(), &config.correlate(), self.latest);
         let mut line = Vec::new();
         let mut assigned = Vec::new();
         loop {
             line.clear();
             let read = input.read_until(b'\n', &mut line);
-            if read.map_err(|error| about(&self.options.input, &error))? == 0 {
-                return Ok(replay);
+            if read.map_err(|error| about(self.options.input(), &error))? == 0 {
+                return Ok(Ran::Events(Box::new(replay)));
             }
             let record = line.trim_ascii();
             if record.is_empty() {
@@ -239,8 +322,36 @@ impl Lab<'_> {
     }
 }
 
+/// A replay that has come to its end.
+enum Ran {
+    Events(Box<Replay>),
+    Log(Box<LogReplay>),
+}
+
+impl Ran {
+    fn summary(&self) -> Summary {
+        match self {
+            Self::Events(replay) => replay.summary(),
+            Self::Log(replay) => replay.summary(),
+        }
+    }
+
+    fn opened_at(&self, incident: IncidentId) -> Option<Timestamp> {
+        match self {
+            Self::Events(replay) => replay.opened_at(incident),
+            Self::Log(replay) => replay.opened_at(incident),
+        }
+    }
+}
+
+impl Options {
+    fn input(&self) -> &Path {
+        self.input.as_deref().unwrap_or(Path::new("-"))
+    }
+}
+
 fn write_assignments(
-    replay: &Replay,
+    replay: &Ran,
     assigned: &[Assignment],
     out: &mut impl Write,
 ) -> io::Result<()> {

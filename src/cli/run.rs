@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::Failure;
 use crate::api;
+use crate::api::reload::Reload;
 use crate::board::{self, Board, Follow};
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::{self, Collect, Duty, Room, dead_letter, decode};
@@ -30,11 +31,17 @@ use crate::shutdown::{self, Busy, Order, Shutdown};
 use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
 use crate::telemetry::{Health, Metrics, logs};
 use crate::wire;
+use crate::worker::commands::Commands;
 use crate::worker::deliver::{self, Deliver};
 use crate::worker::intake::{self, Decoded, Intake, IntakeFeed, Rejected};
 use crate::worker::merge::Merged;
 use crate::worker::rows::CorrelateRows;
 use crate::worker::{Sharing, Worker};
+
+pub use reload::Reread;
+use reload::{Anew, InForce, Reloader, Wanted};
+
+mod reload;
 
 /// What HTTP intake is called where a topic's name would stand.
 const HTTP: &str = "http";
@@ -60,7 +67,11 @@ pub const ALL: [StageName; 4] =
     [StageName::Collect, StageName::Correlate, StageName::Notify, StageName::Api];
 
 /// Runs until SIGTERM.
-pub(super) fn run(config: &Config, stages: &[StageName]) -> Result<ExitCode, Failure> {
+pub(super) fn run(
+    config: &Config,
+    reread: Reread,
+    stages: &[StageName],
+) -> Result<ExitCode, Failure> {
     logs::start(config.log_level(), config.log_format());
     let runtime = runtime()?;
     let stop = Shutdown::new();
@@ -68,6 +79,7 @@ pub(super) fn run(config: &Config, stages: &[StageName]) -> Result<ExitCode, Fai
     shutdown::on_signals(stop.clone()).map_err(Failure::other)?;
     let parts = Parts {
         config: config.clone(),
+        reread: Some(reread),
         journal: open(config, stages)?,
         clock: Arc::new(SystemClock),
         lines: Lines::stdout(),
@@ -79,14 +91,32 @@ pub(super) fn run(config: &Config, stages: &[StageName]) -> Result<ExitCode, Fai
         listen = %running.address,
         "running"
     );
-    runtime.block_on(stop.wait());
+    runtime.block_on(reload_on_hangup(&running.reload, &stop)).map_err(Failure::other)?;
     Ok(running.stop())
+}
+
+/// Reloads the config at each SIGHUP, until the stop.
+async fn reload_on_hangup(reload: &Option<Reload>, stop: &Shutdown) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            () = stop.wait() => return Ok(()),
+        }
+        if let Some(reload) = reload.clone() {
+            // What came of it is in the log and the metrics.
+            drop(tokio::task::spawn_blocking(move || drop(reload())).await);
+        }
+    }
 }
 
 /// What a process is made of.
 pub struct Parts {
     /// What it goes by.
     pub config: Config,
+    /// How that is read again; none where it cannot be.
+    pub reread: Option<Reread>,
     /// Where its logs live.
     pub journal: Arc<dyn Journal>,
     /// The time of day.
@@ -105,6 +135,8 @@ pub struct Running {
     pub metrics: Metrics,
     /// How its parts are.
     pub health: Health,
+    /// Puts the config into force anew; none where it cannot be read again.
+    pub reload: Option<Reload>,
     order: Order,
     failed: Failed,
 }
@@ -166,13 +198,15 @@ pub fn start(parts: Parts, stages: &[StageName], runtime: &Runtime) -> Result<Ru
         metrics: metrics.clone(),
         health: Health::default(),
         failed: Failed::default(),
+        in_force: InForce::new(&parts.config),
         parts,
         runtime,
     };
+    let reload = starting.reload();
     let (health, failed) = (starting.health.clone(), starting.failed.clone());
-    let started = starting.all(stages, &mut order);
+    let started = starting.all(stages, reload.clone(), &mut order);
     match started {
-        Ok(address) => Ok(Running { address, metrics, health, order, failed }),
+        Ok(address) => Ok(Running { address, metrics, health, reload, order, failed }),
         Err(failure) => {
             // The failure to start is what matters; parts that are late to stop are in the log.
             drop(order.stop(shutdown::DEADLINE));
@@ -189,11 +223,32 @@ struct Starting<'r> {
     metrics: Metrics,
     health: Health,
     failed: Failed,
+    in_force: InForce,
     runtime: &'r Runtime,
 }
 
 impl Starting<'_> {
-    fn all(&self, stages: &[StageName], order: &mut Order) -> Result<SocketAddr, Failure> {
+    /// What puts a config into force anew, where it can be read again.
+    fn reload(&self) -> Option<Reload> {
+        let reloader = Reloader {
+            reread: self.parts.reread.clone()?,
+            started: self.parts.config.clone(),
+            current: Mutex::new(self.parts.config.clone()),
+            in_force: self.in_force.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            lines: self.parts.lines.clone(),
+            metrics: self.metrics.clone(),
+        };
+        self.metrics.reloaded(true, self.parts.clock.now());
+        Some(Arc::new(move || reloader.reload()))
+    }
+
+    fn all(
+        &self,
+        stages: &[StageName],
+        reload: Option<Reload>,
+        order: &mut Order,
+    ) -> Result<SocketAddr, Failure> {
         let has = |stage| stages.contains(&stage);
         let intakes = has(StageName::Api);
         // Stopped in this order, so that what was taken in goes all the way; started from the end,
@@ -218,12 +273,12 @@ impl Starting<'_> {
             self.collect(worker, handles)?;
         }
         let shown = board.map(|handles| self.board(handles)).transpose()?;
-        self.api(shown, plan.intake, api)
+        self.api(shown, plan.intake, reload, api)
     }
 
     fn notify(&self, (stop, busy): Handles) -> Result<(), Failure> {
         let parts = Deliver {
-            settings: Arc::new(self.parts.config.notify()),
+            settings: self.in_force.notify.clone(),
             journal: Arc::clone(&self.parts.journal),
             runtime: self.runtime.handle().clone(),
             clock: Arc::clone(&self.parts.clock),
@@ -236,13 +291,17 @@ impl Starting<'_> {
     }
 
     fn correlate(&self, (stop, busy): Handles) -> Result<(), Failure> {
-        let settings = self.parts.config.correlate();
+        let settings = self.in_force.correlate.clone();
+        let wanted = settings.clone();
+        // Before anything is read: what is reloaded meanwhile is noticed.
+        wanted.apply(wanted.version());
         let assigned = Shutdown::new();
         let worker = Worker {
             name: Group::Correlate.as_str(),
             inputs: Arc::new([Topic::Alerts.as_str().into()]),
             feed: self.journal(|journal| journal.feed(Group::Correlate))?,
-            make: Box::new(move |_| Correlate::new(&settings)),
+            make: Box::new(move |_| Correlate::new(&settings.get())),
+            renew: Box::new(Wanted(wanted)),
             sharing: Sharing::PerPartition,
             appender: Some(self.journal(|journal| journal.appender())?),
             clock: Arc::clone(&self.parts.clock),
@@ -259,19 +318,21 @@ impl Starting<'_> {
     }
 
     fn collect(&self, plan: CollectWorker, (stop, busy): Handles) -> Result<(), Failure> {
-        let settings = Arc::new(self.parts.config.collect());
+        let settings = self.in_force.collect.clone();
+        let version = settings.clone();
         let CollectWorker { name, feed, inputs, duties, sharing, room } = plan;
         let origins = Arc::clone(&inputs);
         let seed = fastrand::u64(..);
         let make = move |slot: Slot| {
             let duty = duties.get(usize::from(slot.input)).copied().unwrap_or(Duty::SendOn);
-            Collect::new(Arc::clone(&settings), duty, Arc::clone(&origins), room.clone(), seed)
+            Collect::new(settings.get(), duty, Arc::clone(&origins), room.clone(), seed)
         };
         let worker = Worker {
             name,
             inputs,
             feed,
-            make: Box::new(make),
+            make: Box::new(make.clone()),
+            renew: Box::new(Anew { settings: version, make }),
             sharing,
             appender: None,
             clock: Arc::clone(&self.parts.clock),
@@ -302,6 +363,7 @@ impl Starting<'_> {
         &self,
         board: Option<Arc<Board>>,
         intake: Option<Intake>,
+        reload: Option<Reload>,
         (stop, busy): Handles,
     ) -> Result<SocketAddr, Failure> {
         let settings = self.parts.config.api();
@@ -311,12 +373,21 @@ impl Starting<'_> {
             Failure::other(format!("api.listen: {listen}: {error}; choose another address"))
         })?;
         let address = listener.local_addr().map_err(Failure::other)?;
+        let commands = match board {
+            Some(_) => {
+                let appender = self.journal(|journal| journal.appender())?;
+                Some(Commands::new(appender, self.parts.journal.partitions(Topic::Alerts)))
+            }
+            None => None,
+        };
         let parts = api::Parts {
-            settings,
+            settings: self.in_force.api.clone(),
+            reload,
             clock: Arc::clone(&self.parts.clock),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             board,
+            commands,
             intake,
             stop,
         };
@@ -446,8 +517,9 @@ impl Starting<'_> {
 
     fn intake(&self) -> Result<(Intake, IntakeFeed), Failure> {
         let appender = self.journal(|journal| journal.appender())?;
-        let settings = self.parts.config.collect();
-        let read = move |bytes: &[u8], arrival: Timestamp| read_request(&settings, bytes, arrival);
+        let settings = self.in_force.collect.clone();
+        let read =
+            move |bytes: &[u8], arrival: Timestamp| read_request(&settings.get(), bytes, arrival);
         let bounds = intake::Settings::default();
         Ok(intake::queue(&bounds, Arc::new(read), appender, self.metrics.clone()))
     }

@@ -19,8 +19,6 @@ use crate::stage::{Limit, Reason};
 use crate::wire;
 use crate::wire::event::parse_report;
 
-/// Numbers from here on are milliseconds, smaller ones seconds.
-const MILLIS_FROM: i64 = 100_000_000_000;
 /// The longest name of a tag, in bytes. A longer one is set aside: cut, it might be another's.
 const NAME_BYTES: usize = 512;
 /// How much longer than a record of the publisher an event in canonical form may be: it names
@@ -131,6 +129,8 @@ pub(super) struct Parsed<'a> {
     pub(super) key: Option<Cow<'a, str>>,
     pub(super) report: Report,
     pub(super) timestamp: Timestamp,
+    /// When it reached Muster.
+    pub(super) arrival: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
     /// How many parts of its identity were cut. That is done at once: what is cut off must not
     /// tell apart here what is one and the same further on.
@@ -441,6 +441,7 @@ impl Context<'_> {
             cut,
             report,
             timestamp,
+            arrival,
             expires_at,
             tags,
             description: text("description", scan.description.take())?.unwrap_or_default(),
@@ -606,19 +607,10 @@ fn timestamp(
     }
 }
 
-/// Epoch seconds or milliseconds; none for what is not after the epoch.
-pub(super) fn epoch(number: i64) -> Option<Timestamp> {
-    match number {
-        ..=0 => None,
-        1..MILLIS_FROM => Some(Timestamp::from_millis(number * 1_000)),
-        _ => Some(Timestamp::from_millis(number)),
-    }
-}
-
 /// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
 fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
     match value {
-        Value::Int(number) => Ok(epoch(*number)),
+        Value::Int(number) => Ok(Timestamp::from_epoch(*number)),
         Value::Uint(_) => Ok(Some(Timestamp::MAX)),
         #[expect(
             clippy::cast_possible_truncation,
@@ -631,9 +623,9 @@ fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
             clippy::cast_possible_truncation,
             reason = "a float saturates; it is clamped later"
         )]
-        Value::Float(number) => Ok(epoch(*number as i64)),
+        Value::Float(number) => Ok(Timestamp::from_epoch(*number as i64)),
         Value::Text(text) => Ok(match text.trim().parse::<i64>() {
-            Ok(number) => epoch(number),
+            Ok(number) => Timestamp::from_epoch(number),
             Err(_) => match text.trim().parse::<f64>() {
                 // `nan` and `inf` are numbers to the parser, but no times.
                 Ok(number) => {

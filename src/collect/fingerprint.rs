@@ -68,7 +68,7 @@ struct Entry {
     newest: Timestamp,
     until: Timestamp,
     /// Nothing that correlate knew when the entry was admitted happened later than this; what is
-    /// told of an earlier time may have been late.
+    /// told of an earlier time, and arrived no later than this, may have been late.
     sure_after: Timestamp,
     repeats: u32,
     /// There are two contents of the newest time: only correlate decides which one stands.
@@ -100,7 +100,7 @@ impl Entry {
         }
     }
 
-    fn weigh(&self, event: &Told) -> Weighed {
+    fn weigh(&self, event: &Told, arrival: Timestamp) -> Weighed {
         let older = event.at < self.newest;
         if older || event.at == self.newest && event.status < self.told.status {
             return Weighed::Late;
@@ -118,7 +118,9 @@ impl Entry {
         let due = event.at >= self.told.at + every || event.at > self.told.until || other_life;
         // So often that the count is full has to be told, too.
         let full = self.repeats == u32::MAX;
-        let unsure = self.told.at <= self.sure_after && event.at > self.sure_after;
+        // Its sender's clock may be behind: what arrives later is sure as well.
+        let sure = event.at.max(arrival) > self.sure_after;
+        let unsure = self.told.at <= self.sure_after && sure;
         // An `ok` is not refreshed, but told once more where a late one may have been taken for it.
         let again = if event.status == Status::Ok { unsure } else { due || full };
         if again { Weighed::Due } else { Weighed::Same }
@@ -130,10 +132,11 @@ impl Entry {
         self.repeats = self.repeats.saturating_add(1);
     }
 
-    fn tell(&mut self, told: Told, form: Option<NonZeroU64>) -> Verdict {
+    fn tell(&mut self, told: Told, form: Option<NonZeroU64>, arrival: Timestamp) -> Verdict {
         let seen = self.seen();
         let Told { at, until, .. } = told;
-        *self = Self { told, form, newest: at, until, repeats: 0, ..*self };
+        let sure_after = if arrival > self.sure_after { Timestamp::MIN } else { self.sure_after };
+        *self = Self { told, form, newest: at, until, sure_after, repeats: 0, ..*self };
         Verdict::Forward(seen)
     }
 
@@ -171,13 +174,19 @@ impl Cache {
 
     /// Judges an event by the form of its content, and remembers it, where that is enough: it is a
     /// repeat or late, in a form that was accepted before. The digest of `event` is not asked for.
-    pub fn recognise(&mut self, hash: u128, form: NonZeroU64, mut event: Told) -> Option<Verdict> {
+    pub fn recognise(
+        &mut self,
+        hash: u128,
+        form: NonZeroU64,
+        mut event: Told,
+        arrival: Timestamp,
+    ) -> Option<Verdict> {
         let entry = &mut self.entries[*self.by_hash.get(&hash)? as usize];
         if entry.form != Some(form) {
             return None;
         }
         event.digest = entry.told.digest;
-        let verdict = match entry.weigh(&event) {
+        let verdict = match entry.weigh(&event, arrival) {
             Weighed::Late => Verdict::Late,
             Weighed::Same => {
                 entry.repeat(&event);
@@ -191,11 +200,17 @@ impl Cache {
 
     /// Judges an event of the identity with this hash, and remembers it where it is known; `form`
     /// is the hash of the bytes its digest was made from, where that is known.
-    pub fn judge(&mut self, hash: u128, event: Told, form: Option<NonZeroU64>) -> Verdict {
+    pub fn judge(
+        &mut self,
+        hash: u128,
+        event: Told,
+        form: Option<NonZeroU64>,
+        arrival: Timestamp,
+    ) -> Verdict {
         let Some(&at) = self.by_hash.get(&hash) else { return Verdict::Unknown };
         let entry = &mut self.entries[at as usize];
         entry.used = true;
-        match entry.weigh(&event) {
+        match entry.weigh(&event, arrival) {
             Weighed::Late => Verdict::Late,
             Weighed::Same => {
                 entry.repeat(&event);
@@ -204,10 +219,10 @@ impl Cache {
                 }
                 Verdict::Repeat
             }
-            Weighed::Due => entry.tell(event, form),
+            Weighed::Due => entry.tell(event, form, arrival),
             Weighed::Other => {
                 entry.contested = event.at == entry.newest && event.status == entry.told.status;
-                entry.tell(event, form)
+                entry.tell(event, form, arrival)
             }
         }
     }

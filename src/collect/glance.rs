@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use siphasher::sip::SipHasher13;
 
 use super::Limits;
-use super::decode::{Form, SMALL, epoch, hash_identity, write};
+use super::decode::{Form, SMALL, hash_identity, write};
 use crate::model::event::Report;
 use crate::model::{Status, Timestamp};
 use crate::wire::event::parse_report;
@@ -23,6 +23,8 @@ pub(super) struct Glance<'a> {
     pub(super) source: &'a str,
     pub(super) status: Status,
     pub(super) timestamp: Timestamp,
+    /// When it reached Muster.
+    pub(super) arrival: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
     /// The keyed hash of its identity.
     pub(super) hash: u128,
@@ -170,7 +172,7 @@ impl<'a> Fields<'a> {
         let Report::Status(status) = parse_report(self.status?.trim())? else { return None };
         let arrival = self.arrival.map_or(arrival, Timestamp::from_millis);
         let time = |number| match form {
-            Form::Published => epoch(number),
+            Form::Published => Timestamp::from_epoch(number),
             Form::Own => Some(Timestamp::from_millis(number)),
         };
         let timestamp = match self.timestamp {
@@ -193,6 +195,7 @@ impl<'a> Fields<'a> {
             source,
             status,
             timestamp,
+            arrival,
             expires_at,
             hash: hash_identity(keys, source, host, check, self.key),
             form: NonZeroU64::new(self.content.finish().max(1)).expect("at least 1"),

@@ -4,17 +4,24 @@
 //! others, so that switching one on needs no second look.
 
 use super::read::Node;
-use crate::model::{CorrelateSettings, FlappingSettings, Pattern, Span};
+use crate::model::{Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Pattern, Span};
 
 const HOUR: Span = Span::from_secs(3_600);
 /// Longer windows would make correlate keep what nobody remembers.
 const WINDOW_MAX: Span = Span::from_secs(30 * 86_400);
+/// Shorter, and what somebody resolved would be back before they look away.
+const DISMISS_LEAST: Span = Span::MINUTE;
+/// Longer, and a fault that somebody took for over would not be told of.
+const DISMISS_MAX: Span = Span::from_secs(7 * 86_400);
 /// Each is a time in an alert's row.
 const FLAPPING_CHANGES_MAX: u64 = 100;
 const FLAPPING_LEAST: Span = Span::from_secs(1);
 /// Longer, and an incident would stay open for what nobody remembers.
 const FLAPPING_MAX: Span = Span::from_secs(7 * 86_400);
 const REMINDER_MAX: Span = Span::from_secs(30 * 86_400);
+/// Each day is a number in an identity's row.
+const CHRONIC_DAYS_MAX: u64 = ChronicSettings::OF_MAX as u64;
+const CHRONIC_EPISODES_MAX: u64 = 10_000;
 const BY_MAX: usize = 5;
 /// The range of windows and gaps; `0` would be no window at all.
 pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
@@ -25,7 +32,9 @@ pub(super) const MAX_ALERTS: (u64, u64) = (1, 100_000);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Correlate {
     pub(super) reopen_window: Span,
+    pub(super) dismiss_for: Span,
     pub(super) flapping: FlappingSettings,
+    pub(super) chronic: ChronicSettings,
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
 }
@@ -42,7 +51,9 @@ impl Correlate {
         let enabled = self.patterns.iter().filter(|entry| entry.enabled);
         CorrelateSettings {
             reopen_window: self.reopen_window,
+            dismiss_for: self.dismiss_for,
             flapping: self.flapping,
+            chronic: self.chronic,
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
         }
@@ -58,7 +69,10 @@ impl Correlate {
 pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let (least, most) = REOPEN_WINDOW;
     let reopen_window = node.span("reopen_window", Span::from_secs(1_800), least, most);
+    let default = CorrelateSettings::DISMISS_FOR;
+    let dismiss_for = node.span("dismiss_for", default, DISMISS_LEAST, DISMISS_MAX);
     let flapping = flapping(node.table("flapping"));
+    let chronic = chronic(node.table("chronic"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let patterns = match node.tables("patterns") {
         None => vec![
@@ -81,7 +95,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     };
     node.finish();
     let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
-    Correlate { reopen_window, flapping, ok_memory_max, patterns }
+    Correlate { reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns }
 }
 
 fn flapping(mut table: Node<'_>) -> FlappingSettings {
@@ -97,6 +111,26 @@ fn flapping(mut table: Node<'_>) -> FlappingSettings {
     flapping
 }
 
+fn chronic(mut table: Node<'_>) -> ChronicSettings {
+    let default = ChronicSettings::default();
+    let number = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let episodes = table.count("episodes", default.episodes.into(), 0, CHRONIC_EPISODES_MAX);
+    let of = table.count("of", default.of.into(), 1, CHRONIC_DAYS_MAX);
+    let days = table.count("days", u64::from(default.days).min(of), 1, CHRONIC_DAYS_MAX);
+    if days > of {
+        let rule = format!("is more than the days that are looked at, {of}; none would be chronic");
+        table.broken("days", Some(&days.to_string()), rule);
+    }
+    let most = table.count("identities_max", 200_000, 1, 100_000_000);
+    table.finish();
+    ChronicSettings {
+        episodes: number(episodes),
+        days: number(days),
+        of: number(of),
+        identities_max: usize::try_from(most).unwrap_or(usize::MAX),
+    }
+}
+
 /// What goes where no pattern is configured: alerts that share this tag within an hour, each within
 /// `gap` of the others. Chosen by `muster quality`; the figures are in config/patterns.md.
 fn general(tag: &str, gap: Option<Span>) -> Entry {
@@ -108,6 +142,7 @@ fn general(tag: &str, gap: Option<Span>) -> Entry {
         gap,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     Entry { enabled: true, pattern }
 }
@@ -121,6 +156,7 @@ fn entry(table: &mut Node<'_>) -> Entry {
     let gap = table.optional_span("gap", least, most);
     let (least, most) = MAX_ALERTS;
     let max_alerts = table.count("max_alerts", 1_000, least, most);
+    let chronic = chronic_use(table);
     let pattern = Pattern {
         name: name.unwrap_or_default().into(),
         matchers,
@@ -129,11 +165,20 @@ fn entry(table: &mut Node<'_>) -> Entry {
         gap,
         cross_source: table.flag("cross_source", true),
         max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
+        chronic,
     };
     if let Some((gap, rule)) = gap_rule(&pattern) {
         table.broken("gap", Some(&gap.to_string()), rule);
     }
     Entry { enabled: table.flag("enabled", true), pattern }
+}
+
+fn chronic_use(table: &mut Node<'_>) -> Chronic {
+    let Some(word) = table.text("chronic") else { return Chronic::default() };
+    Chronic::parse(&word).unwrap_or_else(|| {
+        table.broken("chronic", Some(&word), "is neither separate nor join");
+        Chronic::default()
+    })
 }
 
 /// A gap that breaks its rule, and the rule.

@@ -17,7 +17,7 @@
 use super::collect_section::Collect;
 use super::{Config, Problem};
 use crate::model::matcher::{Labels, Values};
-use crate::model::{Matcher, Matchers, Pattern, Span, Status};
+use crate::model::{Chronic, Matcher, Matchers, Pattern, Span, Status};
 use crate::notify::RouteSettings;
 
 const DAY: i64 = 86_400;
@@ -207,6 +207,7 @@ fn covers(earlier: &Pattern, later: &Pattern) -> bool {
         && earlier.window >= later.window
         && earlier.max_alerts >= later.max_alerts
         && (earlier.cross_source || !later.cross_source)
+        && (earlier.chronic == Chronic::Join || later.chronic == Chronic::Separate)
 }
 
 fn shown(matchers: &Matchers) -> String {

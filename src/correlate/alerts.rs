@@ -57,6 +57,9 @@ pub(super) fn update(
     let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
     let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
+        (_, Some((since, Resolution::ByHand))) => {
+            dismissed(state, touched, now, (id, since), (status, word), update);
+        }
         (Status::Ok, Some(_)) => {
             // Nothing is wrong, as before; only an older problem that comes later is older still.
             // It is kept for as long as such a one may come.
@@ -91,10 +94,10 @@ pub(super) fn update(
 /// Takes the last word on an identity that collect forgot.
 pub(super) fn touch(state: &mut State, now: Timestamp, touch: &Touch) {
     let Some(alert) = state.current(&touch.identity) else { return };
-    let (id, firing) = (alert.id, alert.is_firing());
+    let (id, lives) = (alert.id, alert.is_firing() || alert.is_dismissed());
     state.change_alert(id, |alert| {
         saw(alert, touch.seen.newest, touch.seen.repeats);
-        if firing {
+        if lives {
             alert.appended_at = now;
         }
     });
@@ -105,7 +108,7 @@ fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
     alert.events = alert.events.saturating_add(events);
     if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
         alert.newest = newest;
-        if alert.is_firing() {
+        if alert.is_firing() || alert.is_dismissed() {
             alert.alive_until = alive_until;
         }
     }
@@ -146,10 +149,11 @@ fn begin(
     let started_at = event.timestamp;
     // Ids of an identity sort as its alerts begin, also of two that start at one time.
     let before = state.current(&identity).map(|alert| alert.id);
-    let id = (0..)
+    let id = (lifecycle::first_nth(started_at, now)..=u32::MAX)
         .map(|nth| AlertId::derive(started_at, &identity, nth))
         .find(|id| state.alert(*id).is_none() && before.is_none_or(|before| before < *id))
         .expect("there are only finitely many alerts");
+    let chronic = state.counts_episode(&identity, started_at);
     let alert = Alert {
         id,
         identity,
@@ -173,6 +177,7 @@ fn begin(
         acknowledged: false,
         resolved: None,
         why: Why::default(),
+        chronic,
     };
     join::place(state, touched, now, alert);
 }
@@ -195,6 +200,44 @@ fn resolve(
     });
 }
 
+/// What is heard of an alert that was resolved by hand at `since`: its `ok` ends it as any other, a
+/// repeat of what it said changes nothing, another status reopens it, and after `dismiss_for` or a
+/// silence longer than it lives it begins anew.
+fn dismissed(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    (id, since): (AlertId, Timestamp),
+    (status, word): (Status, Word),
+    update: Update,
+) {
+    let alert = state.alert(id).expect("the caller looked it up");
+    let at = update.event.timestamp;
+    let over = alert.alive_until < at || at.since(since) > state.settings().dismiss_for;
+    if status == Status::Ok {
+        // As with any alert that is over, its content stays as it was told.
+        state.change_alert(id, |alert| {
+            alert.newest = at;
+            alert.appended_at = now;
+            alert.status = Status::Ok;
+            alert.flapping = None;
+            alert.acknowledged = false;
+            alert.changed_at = at;
+            alert.resolved = Some((at, Resolution::AllOk));
+        });
+    } else if over {
+        let identity = alert.identity.clone();
+        begin(state, touched, now, identity, status, update);
+    } else if status == alert.said() {
+        if differs(alert, &update.event) {
+            touched.alert(state, alert.incident, id, at).updated = true;
+        }
+        state.change_alert(id, |alert| hear(alert, now, word, update));
+    } else {
+        reopen(state, touched, now, id, word, update);
+    }
+}
+
 /// The alert fires on, with what the newest event says. While it flaps that may be `ok`, and its
 /// changes of status are quiet unless it is worse than it was.
 fn follow(
@@ -207,8 +250,7 @@ fn follow(
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
     let event = &update.event;
-    let tags_differ =
-        alert.tags != event.tags || alert.host != event.host || alert.check != event.check;
+    let tags_differ = differs(alert, event);
     let differs = tags_differ
         || alert.status != word.status
         || alert.is_flapping() != word.flapping.is_some();
@@ -234,6 +276,7 @@ fn reopen(
     update: Update,
 ) {
     let at = update.event.timestamp;
+    state.counts_episode(&update.event.identity(), at);
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;
         hear(alert, now, word, update);
@@ -260,6 +303,11 @@ fn acknowledge(
         lifecycle::acknowledge(state, incident, &event.source, event.timestamp);
     }
     Arrived::InTime
+}
+
+/// Whether an event says anything of an alert that is told, beside its status.
+fn differs(alert: &Alert, event: &Event) -> bool {
+    alert.tags != event.tags || alert.host != event.host || alert.check != event.check
 }
 
 /// Takes what the newest event of an alert that fires says.

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use super::state::{Held, State};
 use super::touched::Touched;
-use super::{lifecycle, pairs};
-use crate::model::alert::{Refusal, TurnedDown};
-use crate::model::{Alert, IncidentId, Pair, Pattern, Timestamp, Why};
+use super::{lifecycle, pairs, reshape};
+use crate::model::alert::{Refusal, Side, TurnedDown};
+use crate::model::{Alert, Incident, IncidentId, Pair, Pattern, Span, Timestamp, Why};
 
 /// How many candidates that were turned down are named.
 const NAMED_MAX: usize = 5;
@@ -19,7 +19,7 @@ const NAMED_MAX: usize = 5;
 /// Puts a new alert into an incident.
 pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, alert: Alert) {
     let settings = state.shared_settings();
-    let (by_pattern, cut) = pairs::of(&settings, &alert);
+    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
     state.count_pairs_cut(cut);
     let mut turned_down = Vec::new();
     for (pattern, pairs) in &by_pattern {
@@ -27,7 +27,11 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         if let Some((incident, pair)) = found {
             let all: Vec<Pair> = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
             let why = why(Some(pair), state, incident, &alert, turned_down);
-            return lifecycle::join(state, touched, incident, &all, Alert { why, ..alert });
+            let alert = Alert { why, ..alert };
+            if reshape::where_now(state, incident) != incident {
+                return reshape::follow(state, touched, now, incident, &all, alert);
+            }
+            return lifecycle::join(state, touched, incident, &all, alert);
         }
     }
     let full = turned_down.iter().rev().find(|candidate| candidate.reason == Refusal::Full);
@@ -35,7 +39,8 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         .map(|candidate| candidate.incident)
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
     let all = by_pattern.into_iter().flat_map(|(_, pairs)| pairs).collect();
-    let why = why(None, state, IncidentId::MIN, &alert, turned_down);
+    let lacks = pairs::lacking(&settings, state.patterns(), &alert, NAMED_MAX);
+    let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
     lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
 }
 
@@ -49,15 +54,21 @@ fn oldest(
     turned_down: &mut Vec<TurnedDown>,
 ) -> Option<(IncidentId, Pair)> {
     for (_, id) in candidates(state, pattern, pairs, alert, turned_down) {
-        lifecycle::expire_before(state, touched, id, alert.started_at);
-        lifecycle::calm_before(state, touched, id, alert.started_at);
+        // What was merged is looked at as it would be, but its alerts are elsewhere.
+        let now_in = reshape::where_now(state, id);
+        lifecycle::expire_before(state, touched, now_in, alert.started_at);
+        lifecycle::calm_before(state, touched, now_in, alert.started_at);
         let Some(held) = state.incident(id) else { continue };
-        match refusal(held, pattern, alert.started_at) {
+        match refusal(state, held, pattern, alert) {
             None => {
                 let pair = pairs.iter().find(|pair| held.row.pairs.contains(pair))?;
                 return Some((id, pair.clone()));
             }
-            Some(reason) => turned_down.push(turn_down(held.row.first, id, pattern, alert, reason)),
+            Some(reason) => {
+                let incident = now_in;
+                let refused = turn_down(state, held, pattern, alert, reason);
+                turned_down.push(TurnedDown { incident, ..refused });
+            }
         }
     }
     None
@@ -84,41 +95,86 @@ fn candidates(
         turned_down.extend(
             before
                 .chain(after)
-                .map(|(first, id)| turn_down(*first, *id, pattern, alert, Refusal::OutsideWindow)),
+                .filter_map(|(_, id)| state.incident(*id))
+                .map(|held| turn_down(state, held, pattern, alert, Refusal::OutsideWindow)),
         );
     }
     within
 }
 
+/// Rule 12: why not, and what would have had to be otherwise.
 fn turn_down(
-    first: Timestamp,
-    incident: IncidentId,
+    state: &State,
+    held: &Held,
     pattern: &Pattern,
     alert: &Alert,
     reason: Refusal,
 ) -> TurnedDown {
-    let apart = alert.started_at.apart(first);
-    TurnedDown { incident, pattern: pattern.name.clone(), reason, apart }
+    let Incident { id, first, .. } = held.row;
+    let besides = hindrances(state, held, pattern, alert).filter(|other| *other != reason);
+    TurnedDown {
+        incident: id,
+        pattern: pattern.name.clone(),
+        reason,
+        apart: alert.started_at.apart(first),
+        missed: missed(&held.row, pattern, alert.started_at),
+        besides: besides.collect(),
+    }
 }
 
-/// Rule 8, and whether there is room; bounds are inclusive.
-fn refusal(held: &Held, pattern: &Pattern, start: Timestamp) -> Option<Refusal> {
-    let row = &held.row;
+/// Rule 8, and what else stands in the way; bounds are inclusive.
+fn refusal(state: &State, held: &Held, pattern: &Pattern, alert: &Alert) -> Option<Refusal> {
+    let (row, start) = (&held.row, alert.started_at);
+    if was_split_off(state, alert, row.id) {
+        return Some(Refusal::SplitOff);
+    }
     if start.apart(row.first) > pattern.window {
         return Some(Refusal::OutsideWindow);
     }
-    let reached =
-        pattern.gap.is_none_or(|gap| row.first - gap <= start && start <= row.latest + gap);
-    if !reached {
+    if missed(row, pattern, start).is_some() {
         return Some(Refusal::OutsideGap);
     }
-    if row.resolved.is_some() && pattern.gap.is_none() {
-        return Some(Refusal::Resolved);
+    hindrances(state, held, pattern, alert).next()
+}
+
+/// Why an incident takes no alert, whenever it starts; what was merged has its room and its end
+/// where its alerts are.
+fn hindrances(
+    state: &State,
+    held: &Held,
+    pattern: &Pattern,
+    alert: &Alert,
+) -> impl Iterator<Item = Refusal> {
+    let holder = state.incident(reshape::where_now(state, held.row.id)).unwrap_or(held);
+    let gone = held.row.gone.as_ref();
+    let over = holder.row.resolved.is_some() || gone.is_some_and(|gone| gone.resolved.is_some());
+    // What was split up takes nothing; what somebody resolved by hand has not resolved by itself:
+    // a new fault is a new incident.
+    let never = holder.row.gone.is_some() || holder.row.is_dismissed();
+    let resolved = never || over && pattern.gap.is_none();
+    let full = holder.members.len() >= pattern.max_alerts as usize;
+    let split_off = was_split_off(state, alert, held.row.id);
+    [(resolved, Refusal::Resolved), (full, Refusal::Full), (split_off, Refusal::SplitOff)]
+        .into_iter()
+        .filter_map(|(holds, refusal)| holds.then_some(refusal))
+}
+
+/// Whether somebody said of the last alert of this identity that it does not belong there.
+fn was_split_off(state: &State, alert: &Alert, candidate: IncidentId) -> bool {
+    let last = state.current(&alert.identity).and_then(|last| state.incident(last.incident));
+    last.is_some_and(|held| held.row.split_from == Some(candidate))
+}
+
+/// By how much a start lies outside the window and the gap around an incident, and on which side.
+fn missed(row: &Incident, pattern: &Pattern, start: Timestamp) -> Option<(Span, Side)> {
+    let (mut from, mut to) = (row.first - pattern.window, row.first + pattern.window);
+    if let Some(gap) = pattern.gap {
+        (from, to) = (from.max(row.first - gap), to.min(row.latest + gap));
     }
-    if held.members.len() >= pattern.max_alerts as usize {
-        return Some(Refusal::Full);
+    if start < from {
+        return Some((from.since(start), Side::Early));
     }
-    None
+    (start > to).then(|| (start.since(to), Side::Late))
 }
 
 /// Rule 12: the nearest candidates that were turned down are named, the others counted.
@@ -141,5 +197,7 @@ fn why(
         apart: alert.started_at.apart(first),
         turned_down,
         more: u32::try_from(more).unwrap_or(u32::MAX),
+        lacks: Vec::new(),
+        moves: Vec::new(),
     }
 }

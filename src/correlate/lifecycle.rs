@@ -2,10 +2,28 @@
 //!
 //! An incident is resolved exactly while none of its alerts fires.
 
+use super::by_hand;
 use super::state::State;
 use super::touched::Touched;
 use crate::model::incident::Acknowledged;
-use crate::model::{Alert, AlertId, Incident, IncidentId, Pair, Resolution, Status, Timestamp};
+use crate::model::{
+    Alert, AlertId, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
+};
+
+/// How far a start may lie behind the log's time while nothing that was derived from it can have
+/// been forgotten: events are at most so far ahead, and everything is kept for longer.
+const SURE: Span = Span::from_secs(300);
+
+/// Where the ids of what starts then begin to be counted. What comes so late that an earlier one may
+/// have been forgotten takes the log's time in: to readers an id is used once, or they would take
+/// its revisions for old ones.
+pub(super) fn first_nth(start: Timestamp, now: Timestamp) -> u32 {
+    if start + SURE >= now {
+        return 0;
+    }
+    // The lowest bits tell times of seven weeks apart; below the half, there is room to count on.
+    u32::try_from(now.as_millis() & 0x7fff_ffff).unwrap_or_default().max(1)
+}
 
 /// Opens an incident with its first alert.
 pub(super) fn open(
@@ -17,7 +35,7 @@ pub(super) fn open(
     mut alert: Alert,
 ) {
     let start = alert.started_at;
-    let id = (0..)
+    let id = (first_nth(start, now)..=u32::MAX)
         .map(|nth| IncidentId::derive(start, &alert.identity, nth))
         .find(|id| state.incident(*id).is_none())
         .expect("there are only finitely many incidents");
@@ -42,9 +60,16 @@ pub(super) fn open(
         continues,
         continued_by: None,
         acknowledged: None,
+        assignee: None,
+        snoozed: None,
         updated_at: None,
         remind_at: None,
         updates: Vec::new(),
+        gone: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
+        reshaped_at: None,
     });
     alert.incident = id;
     state.add_alert(alert);
@@ -111,6 +136,13 @@ pub(super) fn expire(state: &mut State, touched: &mut Touched, id: AlertId) {
 /// Lets an alert flap no more: it is what it last said it is. Where that is `ok`, it is over since
 /// then, and its incident since the last of its alerts was.
 pub(super) fn calm(state: &mut State, touched: &mut Touched, id: AlertId) {
+    if state.alert(id).is_some_and(Alert::is_dismissed) {
+        // Over as it is; all there is to do is to forget that it flapped.
+        return state.change_alert(id, |alert| {
+            alert.status = alert.said();
+            alert.flapping = None;
+        });
+    }
     let Some(alert) = state.alert(id).filter(|alert| alert.is_flapping()) else { return };
     let (said, incident, at) = (alert.said(), alert.incident, alert.changed_at);
     if said > Status::Ok {
@@ -176,11 +208,16 @@ pub(super) fn reopen(
     change: impl FnOnce(&mut Alert),
 ) {
     let Some(incident) = state.alert(id).map(|alert| alert.incident) else { return };
+    if state.incident(incident).is_some_and(|held| held.row.is_dismissed()) {
+        // It is not over after all: everything that was dismissed with it is shown as it is.
+        by_hand::revive(state, touched, incident, at);
+    }
     // Where another alert ended in the same record, as many fire as before; it is told all the same.
     touched.alert(state, incident, id, at).updated = true;
     state.change_incident(incident, |incident| incident.resolved = None);
     state.change_alert(id, |alert| {
         alert.resolved = None;
+        alert.acknowledged = false;
         change(alert);
     });
 }
@@ -188,7 +225,8 @@ pub(super) fn reopen(
 /// Notes who acknowledged an incident; the first one stands.
 pub(super) fn acknowledge(state: &mut State, id: IncidentId, by: &str, at: Timestamp) {
     state.change_incident(id, |incident| {
-        incident.acknowledged.get_or_insert_with(|| Acknowledged { by: by.into(), at });
+        let until = None;
+        incident.acknowledged.get_or_insert_with(|| Acknowledged { by: by.into(), at, until });
     });
 }
 
@@ -200,4 +238,7 @@ pub(super) fn forget(state: &mut State, now: Timestamp) {
     while let Some(identity) = state.stale_ok(now) {
         state.forget_ok(&identity);
     }
+    let window = state.settings().reopen_window;
+    state.requests.forget(now, window);
+    state.forget_rates(now);
 }

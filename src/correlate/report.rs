@@ -3,10 +3,11 @@
 //! Kinds are the difference between before and after the record. `updated` alone is told at most
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
+use super::people;
 use super::state::{Held, Names, State};
 use super::touched::Touch;
-use crate::model::change::{Counts, Member, NAMES_MAX, count_fitting};
-use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span};
+use crate::model::change::{Counts, FURTHER_MAX, Member, NAMES_MAX, count_fitting};
+use crate::model::{Alert, AlertId, Change, ChangeKind, Incident, IncidentId, Span, Status};
 
 /// How many alerts an `updated` that waits names.
 const WAITING_MAX: usize = 50;
@@ -15,7 +16,11 @@ const WAITING_MAX: usize = 50;
 const TITLE_NAME_MAX: usize = 80;
 
 /// The next revision of an incident, where there is something to tell.
-pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<Change> {
+pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Option<Change> {
+    if people::wakes(state.incident(id)?, &touch) {
+        people::wake(state, id);
+        touch.unsnoozed = true;
+    }
     let held = state.incident(id)?;
     let now = state.now();
     let mut kinds = kinds(held, &touch);
@@ -38,6 +43,8 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
             concerned.push(*waiting);
         }
     }
+    // What was moved away by command is shown where it is now.
+    concerned.retain(|alert| held.members.contains(alert));
     let remind_at = if kinds.contains(&ChangeKind::Flapping) {
         Some(now + state.settings().flapping.reminder)
     } else {
@@ -58,7 +65,8 @@ pub(super) fn change(state: &mut State, id: IncidentId, touch: Touch) -> Option<
     let fit = count_fitting(shown.alerts.iter());
     state.count_alerts_cut((shown.alerts.len() - fit) as u64);
     shown.alerts.truncate(fit);
-    Some(Change { kinds, joined: touch.joined, ..shown })
+    let Touch { joined, left, actor, comment, .. } = touch;
+    Some(Change { kinds, joined, left, actor, comment, ..shown })
 }
 
 /// An incident with all its alerts, and no kinds: it as it is.
@@ -68,30 +76,45 @@ pub(super) fn whole(state: &State, id: IncidentId) -> Change {
     show(state, id, &members).expect("the caller has the id from the state")
 }
 
+/// What matchers of a command are held against: the incident as the board shows it.
+pub(super) fn labels(state: &State, id: IncidentId) -> Option<Change> {
+    show(state, id, &[])
+}
+
 fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
     let open = held.row.resolved.is_none();
     let Some(before) = touch.before else {
-        // Opened and over within one record cannot be: what opens it fires.
-        return vec![ChangeKind::Opened];
+        // Over within the record that opens it is only what commands split off.
+        let over = (!open).then_some(ChangeKind::Resolved);
+        let flaps = held.is_flapping().then_some(ChangeKind::Flapping);
+        let kinds = [Some(ChangeKind::Opened), flaps, touch.reshaped, over];
+        return kinds.into_iter().flatten().collect();
     };
     let status = held.status();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
-    [
+    let mut kinds: Vec<ChangeKind> = [
         (ChangeKind::Reopened, open && !before.open),
         (ChangeKind::Grew, open && grew),
         (ChangeKind::Worsened, open && worsened),
         (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
+        (ChangeKind::Unacknowledged, touch.unacknowledged),
         (ChangeKind::Acknowledged, touch.acknowledged),
+        (ChangeKind::Assigned, touch.assigned),
+        (ChangeKind::Unsnoozed, touch.unsnoozed),
+        (ChangeKind::Snoozed, touch.snoozed),
+        (ChangeKind::Commented, touch.comment.is_some()),
         (ChangeKind::Continued, touch.continued),
         (ChangeKind::Flapping, held.is_flapping() && (!before.flapping || touch.reminded)),
         (ChangeKind::Calmed, before.flapping && !held.is_flapping()),
-        (ChangeKind::Resolved, !open && before.open),
     ]
     .into_iter()
     .filter_map(|(kind, happened)| happened.then_some(kind))
-    .collect()
+    .collect();
+    kinds.extend(touch.reshaped);
+    kinds.extend((!open && before.open).then_some(ChangeKind::Resolved));
+    kinds
 }
 
 fn wait(incident: &mut Incident, concerned: &[AlertId]) {
@@ -113,6 +136,15 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         }
     }
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let Name { title, hosts, checks, sources } = match &row.gone {
+        Some(gone) => Name {
+            title: gone.title.clone(),
+            hosts: gone.hosts.clone(),
+            checks: gone.checks.clone(),
+            sources: gone.sources.clone(),
+        },
+        None => name(held, held.status()),
+    };
     Some(Change {
         id,
         revision: row.revision,
@@ -121,11 +153,13 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         shard: row.shard.clone(),
         status: held.status(),
         severity: row.severity,
-        title: title(held),
+        title: title.into(),
         started_at: row.first,
         changed_at: row.changed_at,
         resolved: row.resolved,
         pair: row.pairs.first().cloned(),
+        further: row.pairs.iter().skip(1).take(FURTHER_MAX).cloned().collect(),
+        further_cut: count(row.pairs.len().saturating_sub(1 + FURTHER_MAX)),
         counts: Counts {
             firing: count(held.firing.len()),
             total: count(held.members.len()),
@@ -133,17 +167,44 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
             hosts: count(held.hosts.len()),
             checks: count(held.checks.len()),
         },
-        hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
-        checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
-        sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
+        hosts,
+        checks,
+        sources,
         tags,
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
         continues: row.continues,
         continued_by: row.continued_by,
+        merged_into: row.gone.as_ref().and_then(|gone| gone.into),
+        merged_from: row.merged_from.clone(),
+        split_from: row.split_from,
+        split_into: row.split_into.clone(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts,
+        assignee: row.assignee.clone(),
+        snoozed: row.snoozed.clone(),
+        actor: None,
+        comment: None,
     })
+}
+
+/// What an incident is called by.
+pub(super) struct Name {
+    pub(super) title: Box<str>,
+    pub(super) hosts: Vec<Box<str>>,
+    pub(super) checks: Vec<Box<str>>,
+    pub(super) sources: Vec<Box<str>>,
+}
+
+/// What an incident is called by, its title at this status.
+pub(super) fn name(held: &Held, status: Status) -> Name {
+    Name {
+        title: title(held, status).into(),
+        hosts: held.hosts.keys().take(NAMES_MAX).cloned().collect(),
+        checks: held.checks.keys().take(NAMES_MAX).cloned().collect(),
+        sources: held.sources.iter().take(NAMES_MAX).cloned().collect(),
+    }
 }
 
 fn member(alert: &Alert) -> Member {
@@ -155,6 +216,7 @@ fn member(alert: &Alert) -> Member {
         status: alert.status,
         firing: alert.is_firing(),
         flapping: alert.is_flapping(),
+        chronic: alert.chronic,
         description: alert.description.clone(),
         tags: alert.tags.clone(),
         links: alert.links.clone(),
@@ -165,8 +227,8 @@ fn member(alert: &Alert) -> Member {
 }
 
 /// Rule 16: what they share, what varies, how bad: "web: 12 hosts · disk / · critical".
-fn title(held: &Held) -> String {
-    let status = held.status().as_str();
+fn title(held: &Held, status: Status) -> String {
+    let status = status.as_str();
     let shared = held.row.pairs.first().filter(|_| held.members.len() > 1);
     let fixed = |tag: &str| shared.is_some_and(|pair| pair.by.iter().any(|(by, _)| **by == *tag));
     let mut varying = Vec::new();

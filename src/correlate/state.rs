@@ -6,10 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::chronic::Rates;
+use super::pairs;
+use super::requests::Requests;
 use crate::model::update::refresh_every;
 use crate::model::{
-    Alert, AlertId, CorrelateSettings, FlappingSettings, Identity, Incident, IncidentId, Index,
-    Pair, Span, Status, Timestamp,
+    Alert, AlertId, CorrelateSettings, Identity, Incident, IncidentId, Index, MatcherIndex, Pair,
+    Resolution, Span, Status, Timestamp,
 };
 use crate::stage::{Offset, Open, Row, RowError};
 use crate::wire::row::{self, CorrelateRow, Mark, RememberedOk};
@@ -48,13 +51,14 @@ pub(super) struct Held {
     /// Wider than what one alert counts: no sum of theirs may overflow.
     pub(super) events: u128,
     statuses: [u32; Status::ALL.len()],
-    /// The append time of the last record of its alerts.
+    /// The append time of the last record of its alerts, or of a command that moved some.
     appended_at: Timestamp,
 }
 
 impl Held {
     fn new(row: Incident) -> Self {
         Self {
+            appended_at: row.reshaped_at.unwrap_or(Timestamp::MIN),
             row,
             firing: BTreeSet::new(),
             flapping: BTreeSet::new(),
@@ -64,7 +68,6 @@ impl Held {
             sources: BTreeSet::new(),
             events: 0,
             statuses: [0; Status::ALL.len()],
-            appended_at: Timestamp::MIN,
         }
     }
 
@@ -80,7 +83,7 @@ impl Held {
     }
 
     fn add(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping.insert((flaps.calm_at, alert.id));
         }
         self.members.insert(alert.id);
@@ -96,7 +99,7 @@ impl Held {
     }
 
     fn take_out(&mut self, alert: &Alert) {
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping.remove(&(flaps.calm_at, alert.id));
         }
         uncount_name(&mut self.hosts, &alert.host);
@@ -120,6 +123,10 @@ pub(super) enum Timer {
     Update(IncidentId),
     /// It is time to say again that it flaps; after `Calm`, which may end that at the same time.
     Remind(IncidentId),
+    /// The time for which somebody takes care of it is over.
+    Unacknowledge(IncidentId),
+    /// The time for which it is quiet is over.
+    Unsnooze(IncidentId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,9 +144,12 @@ type ByPair = Index<(Box<str>, Pair), BTreeSet<(Timestamp, IncidentId)>>;
 pub(super) struct State {
     settings: Arc<CorrelateSettings>,
     settings_bytes: Vec<u8>,
+    patterns: MatcherIndex<usize>,
     mark: Mark,
     alerts: BTreeMap<AlertId, Alert>,
     current: Index<Identity, AlertId>,
+    /// Alerts by the request that moved them last.
+    moved_by: BTreeMap<Box<str>, BTreeSet<AlertId>>,
     /// Alerts that are kept though a later one of their identity is in force; by identity.
     earlier: BTreeMap<Identity, BTreeSet<AlertId>>,
     incidents: BTreeMap<IncidentId, Held>,
@@ -147,10 +157,15 @@ pub(super) struct State {
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// How often identities began to fire lately.
+    rates: Rates,
     /// Resolved incidents by when they may be forgotten.
     leaving: BTreeSet<(Timestamp, IncidentId)>,
+    /// What people asked for lately.
+    pub(super) requests: Requests,
     firing: u64,
     flapping: u64,
+    chronic: u64,
     open: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
@@ -161,25 +176,25 @@ pub(super) struct State {
 impl Default for State {
     fn default() -> Self {
         Self {
-            settings: Arc::new(CorrelateSettings {
-                reopen_window: Span::from_secs(1_800),
-                flapping: FlappingSettings::default(),
-                ok_memory_max: 200_000,
-                patterns: Vec::new(),
-            }),
+            settings: Arc::default(),
             settings_bytes: Vec::new(),
+            patterns: MatcherIndex::default(),
             mark: Mark { offset: -1, ..Mark::default() },
             alerts: BTreeMap::new(),
             current: Index::default(),
+            moved_by: BTreeMap::new(),
             earlier: BTreeMap::new(),
             incidents: BTreeMap::new(),
             by_pair: Index::default(),
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             timers: BTreeSet::new(),
+            rates: Rates::default(),
             leaving: BTreeSet::new(),
+            requests: Requests::default(),
             firing: 0,
             flapping: 0,
+            chronic: 0,
             open: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
@@ -211,12 +226,13 @@ impl State {
         if self.settings_bytes == bytes {
             return;
         }
+        self.patterns = pairs::index(&settings);
         self.settings = Arc::new(settings);
         self.settings_bytes = bytes.to_vec();
         self.dirty.insert(Dirty::Settings);
         self.leaving = BTreeSet::new();
         let resolved = self.incidents.iter().filter(|(_, held)| held.row.resolved.is_some());
-        let leaving = resolved.map(|(id, held)| (self.leaves_at(held), *id)).collect();
+        let leaving = resolved.map(|(id, held)| (leaves_at(&self.settings, held), *id)).collect();
         self.leaving = leaving;
     }
 
@@ -251,9 +267,49 @@ impl State {
         let Some(mut held) = self.incidents.remove(&id) else { return };
         self.unindex_incident(&held);
         change(&mut held.row);
+        held.appended_at = held.appended_at.max(held.row.reshaped_at.unwrap_or(Timestamp::MIN));
         self.index_incident(&held);
         self.incidents.insert(id, held);
         self.dirty.insert(Dirty::Incident(id));
+    }
+
+    /// Moves alerts of one incident into others, each changed on the way.
+    pub(super) fn move_alerts(
+        &mut self,
+        from: IncidentId,
+        alerts: &[(AlertId, IncidentId)],
+        mut change: impl FnMut(&mut Alert),
+    ) {
+        for (id, into) in alerts {
+            let Some(mut alert) = self.alerts.remove(id) else { continue };
+            self.unindex_alert(&alert);
+            if let Some(held) = self.incidents.get_mut(&from) {
+                held.members.remove(id);
+            }
+            change(&mut alert);
+            alert.incident = *into;
+            self.index_alert(&alert);
+            self.alerts.insert(*id, alert);
+            self.dirty.insert(Dirty::Alert(*id));
+        }
+        // What only grows is counted anew: rows alone must tell it.
+        let Some(mut held) = self.incidents.remove(&from) else { return };
+        self.unindex_incident(&held);
+        let members = || held.members.iter().filter_map(|id| self.alerts.get(id));
+        let last = members().map(|alert| alert.appended_at).max();
+        let sources = members().map(|alert| Box::from(alert.identity.source())).collect();
+        let latest = members().map(|alert| alert.started_at).max().unwrap_or(held.row.first);
+        held.appended_at = last.max(held.row.reshaped_at).unwrap_or(Timestamp::MIN);
+        held.row.latest = latest.max(held.row.first);
+        held.sources = sources;
+        self.index_incident(&held);
+        self.incidents.insert(from, held);
+        self.dirty.insert(Dirty::Incident(from));
+    }
+
+    /// The alerts that a request moved, and no other since.
+    pub(super) fn moved_by(&self, request: &str) -> Option<&BTreeSet<AlertId>> {
+        self.moved_by.get(request)
     }
 
     /// Drops an incident and its alerts for good.
@@ -265,8 +321,10 @@ impl State {
             let Some(alert) = self.alerts.remove(id) else { continue };
             if alert.is_firing() {
                 self.firing -= 1;
+                self.chronic -= u64::from(alert.chronic);
             }
             self.stop_timers(&alert);
+            self.unindex_move(&alert);
             self.unindex_identity(&alert);
             self.dirty.insert(Dirty::Alert(alert.id));
         }
@@ -307,6 +365,21 @@ impl State {
         (*leaves_at < now).then_some(*id)
     }
 
+    /// Counts that an identity began to fire; whether it is chronic with it.
+    pub(super) fn counts_episode(&mut self, identity: &Identity, at: Timestamp) -> bool {
+        self.rates.count(self.settings.chronic, self.mark.now, identity, at)
+    }
+
+    /// Forgets how often those fired who were silent for long.
+    pub(super) fn forget_rates(&mut self, now: Timestamp) {
+        self.rates.forget(self.settings.chronic, now);
+    }
+
+    /// Takes the number of rates dropped for room.
+    pub(super) fn take_rates_dropped(&mut self) -> u64 {
+        self.rates.take_dropped()
+    }
+
     /// Counts pairs that were left out.
     pub(super) fn count_pairs_cut(&mut self, cut: u64) {
         self.pairs_cut += cut;
@@ -336,6 +409,8 @@ impl State {
     pub(super) fn take_rows(&mut self) -> Vec<Row> {
         let dirty = std::mem::take(&mut self.dirty);
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
+        rows.extend(self.requests.take_rows());
+        rows.extend(self.rates.take_rows());
         self.mark.commits += 1;
         rows.push(Row { key: row::MARK_KEY.to_vec(), value: Some(row::encode_mark(self.mark)) });
         rows
@@ -355,9 +430,14 @@ impl State {
                 self.oks.insert(ok.identity.clone(), ok);
             }
             CorrelateRow::Settings(bytes) => {
-                self.settings = Arc::new(settings::decode(&bytes)?);
+                let settings = settings::decode(&bytes)?;
+                self.patterns = pairs::index(&settings);
+                self.settings = Arc::new(settings);
                 self.settings_bytes = bytes;
             }
+            CorrelateRow::Result(result) => self.requests.restore_result(*result),
+            CorrelateRow::Undoable(undoable) => self.requests.restore_undoable(*undoable),
+            CorrelateRow::Rate(rate) => self.rates.restore(rate),
             CorrelateRow::Mark(mark) => self.mark = mark,
         }
         Ok(())
@@ -388,6 +468,11 @@ impl State {
     /// What correlate goes by.
     pub(super) fn settings(&self) -> &CorrelateSettings {
         &self.settings
+    }
+
+    /// The patterns by their matchers.
+    pub(super) fn patterns(&self) -> &MatcherIndex<usize> {
+        &self.patterns
     }
 
     /// What correlate goes by, to hold while the state changes.
@@ -446,7 +531,12 @@ impl State {
 
     /// How many alerts fire, how many of them flap, and how many incidents are open.
     pub(super) fn open(&self) -> Open {
-        Open { alerts: self.firing, flapping: self.flapping, incidents: self.open }
+        Open {
+            alerts: self.firing,
+            flapping: self.flapping,
+            chronic: self.chronic,
+            incidents: self.open,
+        }
     }
 
     /// When the next timer is due.
@@ -499,30 +589,50 @@ impl State {
         }
     }
 
+    fn index_move(&mut self, alert: &Alert) {
+        if let Some(moved) = alert.why.moves.last() {
+            self.moved_by.entry(moved.request.clone()).or_default().insert(alert.id);
+        }
+    }
+
+    fn unindex_move(&mut self, alert: &Alert) {
+        let Some(moved) = alert.why.moves.last() else { return };
+        if let Some(alerts) = self.moved_by.get_mut(&moved.request) {
+            alerts.remove(&alert.id);
+            if alerts.is_empty() {
+                self.moved_by.remove(&moved.request);
+            }
+        }
+    }
+
     fn index_alert(&mut self, alert: &Alert) {
+        self.index_move(alert);
         if alert.is_firing() {
             self.firing += 1;
+            self.chronic += u64::from(alert.chronic);
             self.timers.insert((expires_at(alert), Timer::Expire(alert.id)));
         }
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping += 1;
             self.timers.insert((flaps.calm_due, Timer::Calm(alert.id)));
         }
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
-            let before = held.row.resolved.map(|_| held.appended_at);
+            let before = leaves_at(&self.settings, held);
             held.add(alert);
-            if let Some(before) = before.filter(|before| *before != held.appended_at) {
-                let memory = self.settings.memory();
+            let after = leaves_at(&self.settings, held);
+            if held.row.resolved.is_some() && before != after {
                 let id = held.row.id;
-                self.leaving.remove(&(before + memory, id));
-                self.leaving.insert((held.appended_at + memory, id));
+                self.leaving.remove(&(before, id));
+                self.leaving.insert((after, id));
             }
         }
     }
 
     fn unindex_alert(&mut self, alert: &Alert) {
+        self.unindex_move(alert);
         if alert.is_firing() {
             self.firing -= 1;
+            self.chronic -= u64::from(alert.chronic);
         }
         self.stop_timers(alert);
         if let Some(held) = self.incidents.get_mut(&alert.incident) {
@@ -532,7 +642,7 @@ impl State {
 
     fn stop_timers(&mut self, alert: &Alert) {
         self.timers.remove(&(expires_at(alert), Timer::Expire(alert.id)));
-        if let Some(flaps) = alert.flapping {
+        if let Some(flaps) = alert.flaps() {
             self.flapping -= 1;
             self.timers.remove(&(flaps.calm_due, Timer::Calm(alert.id)));
         }
@@ -547,7 +657,7 @@ impl State {
         match held.row.resolved {
             None => self.open += 1,
             Some(_) => {
-                self.leaving.insert((self.leaves_at(held), id));
+                self.leaving.insert((leaves_at(&self.settings, held), id));
             }
         }
         if let Some(due) = update_due(&held.row) {
@@ -556,6 +666,7 @@ impl State {
         if let Some(due) = held.row.remind_at {
             self.timers.insert((due, Timer::Remind(id)));
         }
+        self.timers.extend(promised(&held.row));
     }
 
     fn unindex_incident(&mut self, held: &Held) {
@@ -572,7 +683,7 @@ impl State {
         match held.row.resolved {
             None => self.open -= 1,
             Some(_) => {
-                self.leaving.remove(&(self.leaves_at(held), id));
+                self.leaving.remove(&(leaves_at(&self.settings, held), id));
             }
         }
         if let Some(due) = update_due(&held.row) {
@@ -581,10 +692,18 @@ impl State {
         if let Some(due) = held.row.remind_at {
             self.timers.remove(&(due, Timer::Remind(id)));
         }
+        for promised in promised(&held.row) {
+            self.timers.remove(&promised);
+        }
     }
+}
 
-    fn leaves_at(&self, held: &Held) -> Timestamp {
-        held.appended_at + self.settings.memory()
+/// When an incident that is over may be forgotten, by log time.
+fn leaves_at(settings: &CorrelateSettings, held: &Held) -> Timestamp {
+    let leaves = held.appended_at + settings.memory();
+    match held.row.resolved {
+        Some((at, Resolution::ByHand)) => leaves.max(at + settings.dismissal_memory()),
+        _ => leaves,
     }
 }
 
@@ -598,4 +717,15 @@ fn expires_at(alert: &Alert) -> Timestamp {
 fn update_due(incident: &Incident) -> Option<Timestamp> {
     let last = incident.updated_at?;
     (!incident.updates.is_empty()).then_some(last + Span::MINUTE)
+}
+
+/// What ends by itself because somebody said when.
+fn promised(incident: &Incident) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
+    let id = incident.id;
+    let acknowledged = incident.acknowledged.as_ref().and_then(|by| by.until);
+    let snoozed = incident.snoozed.as_ref().map(|snoozed| snoozed.until);
+    acknowledged
+        .map(|until| (until, Timer::Unacknowledge(id)))
+        .into_iter()
+        .chain(snoozed.map(|until| (until, Timer::Unsnooze(id))))
 }

@@ -3,10 +3,11 @@
 //! An incident's state before the record is kept when it is first touched; `report` compares it
 //! with the state after, so that what is told is the net effect, wherever commits fall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::State;
-use crate::model::{AlertId, IncidentId, Status, Timestamp};
+use crate::model::command::Comment;
+use crate::model::{AlertId, ChangeKind, IncidentId, Status, Timestamp};
 
 /// How many alerts that flap a reminder names.
 const REMINDED_MAX: usize = 50;
@@ -28,8 +29,14 @@ pub(super) struct Touch {
     /// The event time of what happened last.
     pub(super) at: Timestamp,
     pub(super) joined: Vec<AlertId>,
+    /// Alerts that went to another incident.
+    pub(super) left: Vec<AlertId>,
+    /// Which command moved alerts, as a change names it.
+    pub(super) reshaped: Option<ChangeKind>,
     /// Alerts that changed, in order, each once.
     pub(super) concerned: Vec<AlertId>,
+    /// The same, so that a record that ends very many does not look through them each time.
+    known: BTreeSet<AlertId>,
     /// An alert's tags, text or own status changed, or it fires again.
     pub(super) updated: bool,
     /// An `updated` that waited is due.
@@ -37,7 +44,24 @@ pub(super) struct Touch {
     /// It is time to say again that it flaps.
     pub(super) reminded: bool,
     pub(super) acknowledged: bool,
+    pub(super) unacknowledged: bool,
+    pub(super) assigned: bool,
+    pub(super) snoozed: bool,
+    pub(super) unsnoozed: bool,
+    pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
+    /// It is open again because its resolve was undone: as if it had never been over.
+    pub(super) undone: bool,
+    /// Who asked for it, where somebody did.
+    pub(super) actor: Option<Box<str>>,
+}
+
+impl Touch {
+    fn concerns(&mut self, alert: AlertId) {
+        if self.known.insert(alert) {
+            self.concerned.push(alert);
+        }
+    }
 }
 
 /// What one record did.
@@ -74,9 +98,15 @@ impl Touched {
         at: Timestamp,
     ) -> &mut Touch {
         let touch = self.incident(state, incident, at);
-        if !touch.concerned.contains(&alert) {
-            touch.concerned.push(alert);
-        }
+        touch.concerns(alert);
+        touch
+    }
+
+    /// An incident to which somebody does something. Must be asked for before it is changed.
+    pub(super) fn by(&mut self, state: &State, id: IncidentId, actor: &str) -> &mut Touch {
+        let at = state.incident(id).map_or(Timestamp::MIN, |held| held.row.changed_at);
+        let touch = self.incident(state, id, at);
+        touch.actor = Some(actor.into());
         touch
     }
 
@@ -95,9 +125,7 @@ impl Touched {
             let touch = self.incident(state, id, held.row.changed_at);
             touch.reminded = true;
             for alert in flapping {
-                if !touch.concerned.contains(&alert) {
-                    touch.concerned.push(alert);
-                }
+                touch.concerns(alert);
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::model::Span;
 use crate::stage::{Offset, Slot, Topic};
 
 mod append;
+mod beside;
 mod feed;
 mod follow;
 mod read;
@@ -85,6 +86,15 @@ impl Sqlite {
             .map_err(|error| JournalError::fatal("start of the journal's writer", error))?;
         let store = Store { shared, queue: Some(queue), writer: Some(thread), _lock: lock };
         Ok(Arc::new(Self(Arc::new(store))))
+    }
+
+    /// Reads a topic from the oldest record kept to what is committed now, beside the process that
+    /// has the directory, if any; takes no lock and changes nothing.
+    ///
+    /// # Errors
+    /// When there is no journal in the directory, it cannot be read, or it is of another version.
+    pub fn beside(path: &Path, topic: Topic) -> Result<Box<dyn Follower>, JournalError> {
+        Ok(Box::new(beside::Beside::open(path, topic)?))
     }
 
     /// Forgets now what is due to be forgotten, to the end, instead of bit by bit.

@@ -18,6 +18,7 @@ use super::settings::{Cluster, Pace};
 use super::{CALL, topics};
 use crate::clock::Stopwatch;
 use crate::journal::{JournalError, Records};
+use crate::model::Timestamp;
 use crate::stage::{Route, Slot};
 
 /// Reads a whole topic once; how many records, and how many seconds from the first to the last.
@@ -101,7 +102,21 @@ impl Publisher {
     /// # Errors
     /// When the client refuses it.
     pub fn put(&self, partition: u32, key: &[u8], value: &[u8]) -> Result<(), JournalError> {
-        self.hand_over(partition, key, Some(value))
+        self.hand_over(partition, key, Some(value), None)
+    }
+
+    /// Sends one record to a partition, with a timestamp of its own.
+    ///
+    /// # Errors
+    /// When the client refuses it.
+    pub fn put_at(
+        &self,
+        time: Timestamp,
+        partition: u32,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), JournalError> {
+        self.hand_over(partition, key, Some(value), Some(time))
     }
 
     /// Sends a record without a value to a partition.
@@ -109,7 +124,7 @@ impl Publisher {
     /// # Errors
     /// When the client refuses it.
     pub fn tombstone(&self, partition: u32, key: &[u8]) -> Result<(), JournalError> {
-        self.hand_over(partition, key, None)
+        self.hand_over(partition, key, None, None)
     }
 
     fn hand_over(
@@ -117,8 +132,10 @@ impl Publisher {
         partition: u32,
         key: &[u8],
         value: Option<&[u8]>,
+        time: Option<Timestamp>,
     ) -> Result<(), JournalError> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+        record.timestamp = time.map(Timestamp::as_millis);
         record.payload = value;
         record.key = (!key.is_empty()).then_some(key);
         record.partition = i32::try_from(partition).ok();

@@ -15,22 +15,35 @@ pub enum Resolution {
     AllOk,
     /// The source fell silent for longer than the alert lives.
     Expired,
+    /// Somebody said so, whatever the check says.
+    ByHand,
+    /// Its alerts are another incident's; only of incidents.
+    Merged,
+    /// Each of its alerts has an incident of its own; only of incidents.
+    Split,
 }
 
 impl Resolution {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::AllOk, Self::Expired, Self::ByHand, Self::Merged, Self::Split];
+
     /// The word used in every format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AllOk => "all_ok",
             Self::Expired => "expired",
+            Self::ByHand => "by_hand",
+            Self::Merged => "merged",
+            Self::Split => "split",
         }
     }
 
     /// Reads the word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::AllOk, Self::Expired].into_iter().find(|reason| reason.as_str() == text)
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -45,11 +58,14 @@ pub enum Refusal {
     Full,
     /// It is over, and its pattern has no gap that would reopen it.
     Resolved,
+    /// The last alert of its identity was split off from it.
+    SplitOff,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved];
+    pub const ALL: [Self; 5] =
+        [Self::OutsideWindow, Self::OutsideGap, Self::Full, Self::Resolved, Self::SplitOff];
 
     /// The word used in every format.
     #[must_use]
@@ -59,6 +75,7 @@ impl Refusal {
             Self::OutsideGap => "outside_gap",
             Self::Full => "full",
             Self::Resolved => "resolved",
+            Self::SplitOff => "split_off",
         }
     }
 
@@ -66,6 +83,32 @@ impl Refusal {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// On which side of an incident's bounds a start lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The alert started before them.
+    Early,
+    /// It started after them.
+    Late,
+}
+
+impl Side {
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Early => "early",
+            Self::Late => "late",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Early, Self::Late].into_iter().find(|side| side.as_str() == text)
     }
 }
 
@@ -80,7 +123,71 @@ pub struct TurnedDown {
     pub reason: Refusal,
     /// How far its first alert's start lies from the alert's.
     pub apart: Span,
+    /// By how much the alert's start misses the pattern's window and gap around it, and on which
+    /// side; none where it lies within both.
+    pub missed: Option<(Span, Side)>,
+    /// What else stood in the way: what the reason would have been, had it started within.
+    pub besides: Vec<Refusal>,
 }
+
+/// A pattern that an alert fits but for a tag that it does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// The pattern.
+    pub pattern: Box<str>,
+    /// The first of its tags that is missing.
+    pub tag: Box<str>,
+}
+
+/// How an alert came from one incident into another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MoveKind {
+    /// Its incident was merged into the other.
+    Merged,
+    /// It was split off.
+    Split,
+    /// The patterns that were in force by then put it there.
+    Recorrelated,
+}
+
+impl MoveKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Merged, Self::Split, Self::Recorrelated];
+
+    /// The word used in every format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Recorrelated => "recorrelated",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// One step of an alert from one incident into another, by command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// How.
+    pub kind: MoveKind,
+    /// The incident it was in before.
+    pub from: IncidentId,
+    /// Who asked for it.
+    pub by: Box<str>,
+    /// By log time.
+    pub at: Timestamp,
+    /// The request by whose id it can be taken back.
+    pub request: Box<str>,
+}
+
+/// How many moves of an alert are remembered; of more the oldest is forgotten, and stands.
+pub const MOVES_MAX: usize = 16;
 
 /// Why an alert is in its incident.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -93,6 +200,10 @@ pub struct Why {
     pub turned_down: Vec<TurnedDown>,
     /// How many more were turned down.
     pub more: u32,
+    /// Where it joined no other alert: the first patterns, at most five, that it fits but for a tag.
+    pub lacks: Vec<Lack>,
+    /// How commands moved it since it joined, the newest last; at most [`MOVES_MAX`].
+    pub moves: Vec<Moved>,
 }
 
 /// What is known of an alert while it flaps: it fires, whatever it says.
@@ -124,7 +235,7 @@ pub struct Alert {
     /// The secondary property; empty where there is none.
     pub check: Box<str>,
     /// What the newest event said; `ok` once resolved that way, the last word before the silence
-    /// where it expired. While it flaps, the worst that it said since just before that began.
+    /// where it expired or was dismissed. While it flaps, the worst that it said since just before that began.
     pub status: Status,
     /// The event times of its last changes of status, oldest first: those that count towards
     /// flapping. None while it flaps.
@@ -155,6 +266,8 @@ pub struct Alert {
     pub resolved: Option<(Timestamp, Resolution)>,
     /// Why it is in its incident.
     pub why: Why,
+    /// Whether its identity fired steadily by the time it began.
+    pub chronic: bool,
 }
 
 impl Alert {
@@ -164,10 +277,22 @@ impl Alert {
         self.resolved.is_none()
     }
 
+    /// Whether somebody resolved it by hand, and its status has not changed since.
+    #[must_use]
+    pub fn is_dismissed(&self) -> bool {
+        matches!(self.resolved, Some((_, Resolution::ByHand)))
+    }
+
     /// Whether it changes its status too often to be told each time.
     #[must_use]
     pub fn is_flapping(&self) -> bool {
-        self.flapping.is_some()
+        self.flaps().is_some()
+    }
+
+    /// What is known of it while it fires and flaps. What was dismissed keeps it for an undo.
+    #[must_use]
+    pub fn flaps(&self) -> Option<Flaps> {
+        self.flapping.filter(|_| self.is_firing())
     }
 
     /// What its newest event said, also while it flaps.

@@ -1,6 +1,7 @@
 //! One thing that happened to an incident, with the incident as it is from then on.
 
 use super::alert::{Resolution, Why};
+use super::command::{Comment, Snoozed};
 use super::event::Links;
 use super::id::{AlertId, IncidentId};
 use super::incident::{Acknowledged, Pair};
@@ -11,6 +12,9 @@ use super::time::Timestamp;
 
 /// How many host or check names a change names at most.
 pub const NAMES_MAX: usize = 50;
+
+/// How many pairs a change names at most, beside the first.
+pub const FURTHER_MAX: usize = 19;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,31 +31,58 @@ pub enum ChangeKind {
     Eased,
     /// Tags or text of its alerts changed.
     Updated,
+    /// Nobody takes care of it any more.
+    Unacknowledged,
     /// Somebody acknowledged it.
     Acknowledged,
+    /// It is somebody's, or nobody's.
+    Assigned,
+    /// It is quiet no more.
+    Unsnoozed,
+    /// It is quiet for a time.
+    Snoozed,
+    /// Somebody made a remark.
+    Commented,
     /// It is full; another one takes what comes.
     Continued,
     /// An alert of it begins to flap and none did before, or some flap on and that is said again.
     Flapping,
     /// No alert of it flaps any more.
     Calmed,
+    /// It was merged into another one, or others were merged into it.
+    Merged,
+    /// Alerts of it were split off, or it is made of such.
+    Split,
+    /// A merge or a split was taken back.
+    Undone,
+    /// The present patterns were asked anew which alerts it has.
+    Recorrelated,
     /// No alert of it fires any more.
     Resolved,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
         Self::Worsened,
         Self::Eased,
         Self::Updated,
+        Self::Unacknowledged,
         Self::Acknowledged,
+        Self::Assigned,
+        Self::Unsnoozed,
+        Self::Snoozed,
+        Self::Commented,
         Self::Continued,
         Self::Flapping,
         Self::Calmed,
+        Self::Merged,
+        Self::Split,
+        Self::Undone,
+        Self::Recorrelated,
         Self::Resolved,
     ];
 
@@ -65,10 +96,19 @@ impl ChangeKind {
             Self::Worsened => "worsened",
             Self::Eased => "eased",
             Self::Updated => "updated",
+            Self::Unacknowledged => "unacknowledged",
             Self::Acknowledged => "acknowledged",
+            Self::Assigned => "assigned",
+            Self::Unsnoozed => "unsnoozed",
+            Self::Snoozed => "snoozed",
+            Self::Commented => "commented",
             Self::Continued => "continued",
             Self::Flapping => "flapping",
             Self::Calmed => "calmed",
+            Self::Merged => "merged",
+            Self::Split => "split",
+            Self::Undone => "undone",
+            Self::Recorrelated => "recorrelated",
             Self::Resolved => "resolved",
         }
     }
@@ -85,7 +125,7 @@ impl ChangeKind {
 pub struct Counts {
     /// Alerts that fire now.
     pub firing: u32,
-    /// Alerts that ever joined.
+    /// Alerts that joined and were not moved away by command.
     pub total: u32,
     /// Events they stand for, repeats included.
     pub events: u64,
@@ -112,6 +152,8 @@ pub struct Member {
     pub firing: bool,
     /// Whether it changes its status too often to be told each time; then it fires, whatever it says.
     pub flapping: bool,
+    /// Whether its identity fired steadily by the time it began.
+    pub chronic: bool,
     /// Its newest text.
     pub description: Box<str>,
     /// Its tags.
@@ -150,7 +192,7 @@ impl Member {
     /// About how long it is as JSON, in bytes; rather too long.
     fn json_bytes(&self) -> usize {
         // Names of fields, ids, times and the reasons of `why`, which are few and short.
-        const REST: usize = 1_024;
+        const REST: usize = 2_048;
         let tags = self.tags.iter().map(|(name, value)| {
             json_bytes(name) + value.values().map(json_bytes).sum::<usize>() + 8
         });
@@ -198,6 +240,10 @@ pub struct Change {
     pub resolved: Option<(Timestamp, Resolution)>,
     /// The first pair that all its alerts shared.
     pub pair: Option<Pair>,
+    /// The pairs after the first that they shared as well; at most [`FURTHER_MAX`].
+    pub further: Vec<Pair>,
+    /// How many more there are.
+    pub further_cut: u32,
     /// How much it holds.
     pub counts: Counts,
     /// At most [`NAMES_MAX`] names.
@@ -216,10 +262,28 @@ pub struct Change {
     pub continues: Option<IncidentId>,
     /// The incident that took over when this one was full.
     pub continued_by: Option<IncidentId>,
+    /// The incident it was merged into.
+    pub merged_into: Option<IncidentId>,
+    /// The incidents that were merged into it; at most 50, the newest.
+    pub merged_from: Vec<IncidentId>,
+    /// The incident it was split off from.
+    pub split_from: Option<IncidentId>,
+    /// The incidents that were split off from it; at most 50, the newest.
+    pub split_into: Vec<IncidentId>,
     /// The alerts that joined now.
     pub joined: Vec<AlertId>,
+    /// The alerts that went to another incident now.
+    pub left: Vec<AlertId>,
     /// The alerts that this change concerns.
     pub alerts: Vec<Member>,
+    /// Whose it is.
+    pub assignee: Option<Box<str>>,
+    /// By whom and until when it is kept quiet.
+    pub snoozed: Option<Snoozed>,
+    /// Who asked for this change, where somebody did.
+    pub actor: Option<Box<str>>,
+    /// The remark that this change is.
+    pub comment: Option<Comment>,
 }
 
 impl Change {

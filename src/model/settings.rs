@@ -4,6 +4,7 @@
 //! goes by the same rules at the same place.
 
 use super::matcher::Matchers;
+use super::rate::{Chronic, ChronicSettings};
 use super::time::Span;
 
 /// How long after it happened an event may arrive and still find what it reopens or joins.
@@ -26,6 +27,8 @@ pub struct Pattern {
     pub cross_source: bool,
     /// How many alerts an incident takes before the next one is opened.
     pub max_alerts: u32,
+    /// What becomes of alerts that are chronic.
+    pub chronic: Chronic,
 }
 
 /// When an alert changes its status so often that it is not told each time.
@@ -54,15 +57,43 @@ impl Default for FlappingSettings {
 pub struct CorrelateSettings {
     /// Within this time after its resolve an alert reopens instead of starting anew.
     pub reopen_window: Span,
+    /// How long what somebody resolved by hand stays so while its status does not change.
+    pub dismiss_for: Span,
     /// When an alert flaps.
     pub flapping: FlappingSettings,
+    /// When alerts are chronic.
+    pub chronic: ChronicSettings,
     /// How many `ok` events of unknown identities are remembered.
     pub ok_memory_max: usize,
     /// The patterns that are enabled, in file order.
     pub patterns: Vec<Pattern>,
 }
 
+impl Default for CorrelateSettings {
+    /// No patterns, and what a settings record goes by where it says nothing: never to be changed.
+    fn default() -> Self {
+        Self {
+            reopen_window: Span::from_secs(1_800),
+            dismiss_for: Self::DISMISS_FOR,
+            flapping: FlappingSettings::default(),
+            chronic: ChronicSettings::default(),
+            ok_memory_max: 200_000,
+            patterns: Vec::new(),
+        }
+    }
+}
+
 impl CorrelateSettings {
+    /// How long a dismissal lasts where a settings record does not say: never to be changed.
+    pub const DISMISS_FOR: Span = Span::from_secs(4 * 3_600);
+
+    /// How long an incident that was resolved by hand is kept at least: what still fires afterwards
+    /// must find that it was dismissed.
+    #[must_use]
+    pub fn dismissal_memory(&self) -> Span {
+        self.dismiss_for + ARRIVAL
+    }
+
     /// How long after its last record a resolved incident may still be joined or reopened, and is
     /// therefore kept: some minutes more than the rules ask, since events arrive after they happen.
     #[must_use]

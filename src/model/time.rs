@@ -16,10 +16,24 @@ impl Timestamp {
     /// The latest time there is.
     pub const MAX: Self = Self(i64::MAX);
 
+    /// From here on a number of seconds would lie after the year 5138: it is milliseconds.
+    const EPOCH_MILLIS_FROM: i64 = 100_000_000_000;
+
     /// From milliseconds since the epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
+    }
+
+    /// From a number that a sender wrote: seconds since the epoch, or from 10^11 on milliseconds;
+    /// none for what is not after the epoch.
+    #[must_use]
+    pub const fn from_epoch(number: i64) -> Option<Self> {
+        match number {
+            ..=0 => None,
+            1..Self::EPOCH_MILLIS_FROM => Some(Self(number * 1_000)),
+            _ => Some(Self(number)),
+        }
     }
 
     /// Milliseconds since the epoch.

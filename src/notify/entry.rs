@@ -5,6 +5,7 @@
 //! answered; newer states only replace what is said.
 
 use crate::model::change::{Member, count_fitting};
+use crate::model::command::{Audience, Comment};
 use crate::model::{AlertId, Change, ChangeKind, Span, Status, Timestamp};
 use crate::wire::ledger::{LedgerRow, Said};
 
@@ -12,7 +13,17 @@ use crate::wire::ledger::{LedgerRow, Said};
 pub const ALERTS_MAX: usize = 50;
 
 /// What is told of an open incident though its status is no worse than was told.
-const ANEW: [ChangeKind; 2] = [ChangeKind::Reopened, ChangeKind::Flapping];
+const ANEW: [ChangeKind; 5] = [
+    ChangeKind::Reopened,
+    ChangeKind::Flapping,
+    ChangeKind::Acknowledged,
+    ChangeKind::Unacknowledged,
+    ChangeKind::Unsnoozed,
+];
+
+/// What a command that moves alerts between incidents is told as.
+const MOVED: [ChangeKind; 4] =
+    [ChangeKind::Merged, ChangeKind::Split, ChangeKind::Undone, ChangeKind::Recorrelated];
 
 /// One incident and one receiver.
 #[derive(Debug)]
@@ -92,13 +103,18 @@ impl Entry {
     pub(super) fn take(&mut self, now: Timestamp, change: &Change, routed: bool) -> Keep {
         let row = &mut self.row;
         row.revision = change.revision;
+        let was_quiet = row.pending.as_ref().is_some_and(is_quiet);
         if change.is_open() {
             row.routed = routed;
             row.ended_at = None;
         }
+        if let Some(said) = &mut row.said {
+            reckon(said, change);
+        }
         row.must |= worth_telling(change, row.said.as_ref(), row.told, row.routed);
         gather(&mut row.pending, change);
         if let Some(flight) = &mut self.flight {
+            reckon(&mut flight.said, change);
             flight.since_must |= worth_telling(change, Some(&flight.said), true, row.routed);
             gather(&mut flight.since, change);
             return Keep::Yes;
@@ -112,7 +128,7 @@ impl Entry {
             return if row.routed { Keep::Yes } else { Keep::No };
         }
         let transient = change.at < row.opened_at + row.wait;
-        if row.must && !transient { Keep::Yes } else { Keep::No }
+        if row.must && !transient && !was_quiet { Keep::Yes } else { Keep::No }
     }
 
     /// Starts an attempt and hands out what it says.
@@ -164,6 +180,8 @@ impl Entry {
             return Next::Nothing;
         }
         let due = match (&row.pending, row.must) {
+            // Told once it is quiet no more, as it is by then.
+            (Some(pending), _) if is_quiet(pending) => None,
             (Some(pending), true) if row.said.is_none() && pending.is_open() => Some(row.due_at),
             (Some(_), true) => Some(Timestamp::MIN),
             (Some(pending), false) if self.grown(pending) => {
@@ -180,7 +198,9 @@ impl Entry {
 
     fn grown(&self, pending: &Change) -> bool {
         let twice = |said: Said| pending.counts.total >= said.total.saturating_mul(2).max(1);
-        self.row.routed && pending.is_open() && self.row.said.is_some_and(twice)
+        // Whoever takes care of it sees it grow.
+        let unattended = pending.acknowledged.is_none();
+        self.row.routed && pending.is_open() && unattended && self.row.said.is_some_and(twice)
     }
 
     fn answered(&mut self, now: Timestamp, said: Said, growth: Growth, must: bool) {
@@ -208,6 +228,17 @@ impl Entry {
     }
 }
 
+/// What commands moved from one incident to another was told before: it is no growth, and what was
+/// taken out is none that was told.
+fn reckon(said: &mut Said, change: &Change) {
+    let moved = change.kinds.iter().any(|kind| MOVED.contains(kind));
+    if moved {
+        let count = |alerts: &[AlertId]| u32::try_from(alerts.len()).unwrap_or(u32::MAX);
+        said.total = said.total.saturating_add(count(&change.joined));
+        said.total = said.total.saturating_sub(count(&change.left));
+    }
+}
+
 /// Whether a change must be told to a receiver that last answered to `said`. An end is told to
 /// those who were told of the incident; the rest to those whom the routes lead to.
 fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool) -> bool {
@@ -215,22 +246,42 @@ fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool)
         return told && said.is_some_and(|said| !said.resolved);
     }
     // That it flaps is told as it begins, and again with each reminder; then it is quiet.
-    let anew = change.kinds.iter().any(|kind| ANEW.contains(kind));
+    let remark = change.comment.as_ref().is_some_and(|made| made.audience == Audience::Public);
+    let anew = remark || change.kinds.iter().any(|kind| ANEW.contains(kind));
     let news = said.is_none_or(|said| anew || said.resolved || change.status > said.status);
     routed && change.status > Status::Info && news
 }
 
-/// Adds a change to what is pending: its state, with the kinds and alerts since the last notice.
+/// Whether somebody wants nothing told of it for now.
+fn is_quiet(change: &Change) -> bool {
+    change.is_open() && change.snoozed.is_some()
+}
+
+/// Adds a change to what is pending: its state, with the kinds and alerts since the last notice, and
+/// the last remark that is for everybody, with who made it.
 fn gather(pending: &mut Option<Change>, change: &Change) {
     let mut merged = change.clone();
+    let internal = |made: &mut Comment| made.audience == Audience::Internal;
+    if merged.comment.take_if(internal).is_some() {
+        merged.kinds.retain(|kind| *kind != ChangeKind::Commented);
+        merged.actor = None;
+    }
     if let Some(before) = pending.take() {
-        merged.kinds = last_of_each(before.kinds, &change.kinds, |kind: &ChangeKind| *kind);
+        merged.kinds = last_of_each(before.kinds, &merged.kinds, |kind: &ChangeKind| *kind);
+        if merged.comment.is_none() && before.comment.is_some() {
+            (merged.comment, merged.actor) = (before.comment, before.actor);
+        }
         merged.joined = last_of_each(before.joined, &change.joined, |id: &AlertId| *id);
         merged.alerts = last_of_each(before.alerts, &change.alerts, |alert: &Member| alert.id);
+        merged.left = last_of_each(before.left, &change.left, |id: &AlertId| *id);
+        merged.left.retain(|alert| !change.joined.contains(alert));
+        merged.joined.retain(|alert| !change.left.contains(alert));
+        merged.alerts.retain(|alert| !change.left.contains(&alert.id));
     } else {
-        merged.kinds = last_of_each(Vec::new(), &change.kinds, |kind: &ChangeKind| *kind);
+        merged.kinds = last_of_each(Vec::new(), &merged.kinds, |kind: &ChangeKind| *kind);
     }
     keep_newest(&mut merged.joined);
+    keep_newest(&mut merged.left);
     keep_newest(&mut merged.alerts);
     let fit = count_fitting(merged.alerts.iter().rev());
     merged.alerts.drain(..merged.alerts.len() - fit);

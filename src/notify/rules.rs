@@ -11,10 +11,13 @@ use proptest::prelude::*;
 use super::sample::{self, at, change, incident, settings};
 use super::{Delivery, Notify, Outcome, Room, RouteSettings, Settings};
 use crate::model::ChangeKind::{
-    self, Acknowledged, Calmed, Eased, Flapping, Grew, Opened, Reopened, Resolved, Updated,
-    Worsened,
+    self, Acknowledged as Acknowledged_, Assigned, Calmed, Commented, Eased, Flapping, Grew,
+    Merged, Opened, Reopened, Resolved, Snoozed as Snoozed_, Unacknowledged, Undone, Unsnoozed,
+    Updated, Worsened,
 };
-use crate::model::{Change, Matchers, Span, Status};
+use crate::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
+use crate::model::incident::Acknowledged;
+use crate::model::{AlertId, Change, Matchers, Span, Status};
 use crate::stage::Output;
 use crate::wire;
 
@@ -185,11 +188,11 @@ fn better_and_like_changes_are_not_told_alone_but_go_along() {
     assert_eq!(world.tell(10).len(), 1);
     world.see(11, with(change(1, 2, &[Eased]), Status::Warning, 1));
     world.see(12, with(change(1, 3, &[Updated]), Status::Warning, 1));
-    world.see(13, with(change(1, 4, &[Acknowledged]), Status::Warning, 1));
+    world.see(13, with(change(1, 4, &[Assigned]), Status::Warning, 1));
     world.see(14, change(1, 5, &[Worsened]));
     assert_eq!(world.tell(99_999), [], "no worse than what was last told");
     world.see(99_999, change(1, 6, &[Resolved]));
-    let kinds = vec![Eased, Updated, Acknowledged, Worsened, Resolved];
+    let kinds = vec![Eased, Updated, Assigned, Worsened, Resolved];
     assert_eq!(world.tell(99_999), [(6, kinds)]);
 }
 
@@ -256,6 +259,115 @@ fn growth_is_told_at_twice_the_size_but_not_too_often() {
     world.see(313, grew(6, 40)).see(314, change(1, 7, &[Resolved]));
     assert_eq!(world.tell(314), [(7, vec![Grew, Resolved])]);
     assert_eq!(world.tell(99_999), [], "no growth of what is over");
+}
+
+fn acknowledged(mut change: Change) -> Change {
+    change.acknowledged = Some(Acknowledged { by: "ann".into(), at: at(0), until: None });
+    change
+}
+
+#[test]
+fn who_takes_care_is_told_and_growth_is_not_until_nobody_does() {
+    let mut world = World::one();
+    let grew = |revision, total| with(change(1, revision, &[Grew]), Status::Warning, total);
+    world.see(0, with(change(1, 1, &[Opened]), Status::Warning, 1));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(11, acknowledged(with(change(1, 2, &[Acknowledged_]), Status::Warning, 1)));
+    assert_eq!(world.tell(11), [(2, vec![Acknowledged_])]);
+    world.see(12, acknowledged(grew(3, 40)));
+    assert_eq!(world.tell(9_000), [], "whoever takes care sees it grow");
+    world.see(9_000, acknowledged(with(change(1, 4, &[Worsened]), Status::Critical, 40)));
+    assert_eq!(world.tell(9_000), [(4, vec![Grew, Worsened])], "a worse status always");
+    world.see(9_001, with(change(1, 5, &[Unacknowledged]), Status::Critical, 40));
+    assert_eq!(world.tell(9_001), [(5, vec![Unacknowledged])]);
+    world.see(9_002, with(change(1, 6, &[Grew]), Status::Critical, 90));
+    assert_eq!(world.tell(9_002), [(6, vec![Grew])]);
+}
+
+fn snoozed(mut change: Change) -> Change {
+    let (until, ends_on) = (at(3_600), SnoozeEnds::default());
+    change.snoozed = Some(Snoozed { by: "ann".into(), until, ends_on, status: Status::Warning });
+    change
+}
+
+#[test]
+fn a_snooze_is_quiet_and_then_the_present_is_told() {
+    let mut world = World::one();
+    world.see(0, with(change(1, 1, &[Opened]), Status::Warning, 1));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(11, snoozed(with(change(1, 2, &[Snoozed_]), Status::Warning, 1)));
+    world.see(12, snoozed(with(change(1, 3, &[Worsened]), Status::Critical, 9)));
+    world.store();
+    world.crash(13);
+    assert_eq!(world.tell(3_000), []);
+    world.see(3_600, with(change(1, 4, &[Unsnoozed]), Status::Critical, 9));
+    assert_eq!(world.tell(3_600), [(4, vec![Snoozed_, Worsened, Unsnoozed])]);
+    assert_eq!(world.tell(99_999), []);
+}
+
+#[test]
+fn the_end_of_what_is_snoozed_is_told_to_whoever_was_told() {
+    let mut world = World::one();
+    world.see(0, change(1, 1, &[Opened]));
+    world.see(0, change(2, 1, &[Opened]));
+    world.see(5, snoozed(change(2, 2, &[Snoozed_])));
+    assert_eq!(world.tell(10), [(1, vec![Opened])], "the other is quiet before it was told");
+    world.see(11, snoozed(change(1, 2, &[Snoozed_])));
+    world.see(99, snoozed(on(change(1, 3, &[Resolved]), 99)));
+    world.see(99, on(change(2, 3, &[Resolved]), 99));
+    assert_eq!(world.tell(99), [(3, vec![Snoozed_, Resolved])]);
+    assert_eq!(world.notify.len(), 1, "nothing is left to tell of the other");
+}
+
+#[test]
+fn public_remarks_are_told_and_internal_ones_to_nobody() {
+    let mut world = World::one();
+    let said = |revision, actor: &str, text: &str, audience| Change {
+        actor: Some(actor.into()),
+        comment: Some(Comment { text: text.into(), audience }),
+        ..change(1, revision, &[Commented])
+    };
+    world.see(0, change(1, 1, &[Opened]));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(11, said(2, "ann", "who wrote this?", Audience::Internal));
+    assert_eq!(world.tell(11), []);
+    world.see(12, said(3, "bob", "on it", Audience::Public));
+    world.see(12, said(4, "ann", "he is new here", Audience::Internal));
+    world.see(12, change(1, 5, &[Eased]));
+    let told = world.only(12);
+    assert_eq!(told.change.kinds, [Commented, Eased]);
+    assert_eq!(told.change.comment.as_ref().map(|made| &*made.text), Some("on it"));
+    assert_eq!(told.change.actor.as_deref(), Some("bob"));
+    world.answer(12, &told, Outcome::Delivered);
+    world.see(13, said(6, "ann", "but quick", Audience::Internal));
+    world.see(14, change(1, 7, &[Resolved]));
+    let end = world.only(14).change;
+    assert_eq!((end.kinds, end.comment), (vec![Resolved], None));
+}
+
+#[test]
+fn who_was_told_is_told_of_the_end_by_a_merge_and_no_growth_by_it() {
+    let mut world = World::one();
+    world.see(0, with(change(1, 1, &[Opened]), Status::Critical, 1));
+    world.see(0, with(change(2, 1, &[Opened]), Status::Critical, 3));
+    let told = world.tell(10).len() + world.tell(10).len();
+    assert_eq!(told, 2, "one after the other");
+    let alerts = |from: i64, to: i64| -> Vec<AlertId> {
+        let identity = crate::model::Identity::new("nagios", Some("moved"), None, None);
+        (from..to).map(|nth| AlertId::derive(at(nth), &identity, 0)).collect()
+    };
+    let mut gone = with(change(2, 2, &[Merged, Resolved]), Status::Ok, 0);
+    gone.left = alerts(0, 3);
+    let mut target = with(change(1, 2, &[Grew, Merged]), Status::Critical, 4);
+    target.joined = alerts(0, 3);
+    world.see(11, gone).see(11, target);
+    assert_eq!(world.tell(400), [(2, vec![Merged, Resolved])], "the end, and nothing twice");
+    world.see(401, with(change(1, 3, &[Grew]), Status::Critical, 7));
+    assert_eq!(world.tell(401), [], "not twice what is known of it");
+    let mut smaller = with(change(1, 4, &[Eased, Undone]), Status::Critical, 4);
+    smaller.left = alerts(0, 3);
+    world.see(402, smaller).see(403, with(change(1, 5, &[Grew]), Status::Critical, 5));
+    assert_eq!(world.tell(800).len(), 1, "five is more than twice the one that was told");
 }
 
 #[test]
@@ -448,7 +560,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0_u8..5, 0_u8..4).prop_map(|(kind, status)| Step::Next(kind, status)),
+        4 => (0_u8..6, 0_u8..4).prop_map(|(kind, status)| Step::Next(kind, status)),
         3 => (0_u16..400).prop_map(Step::Wait),
         3 => Just(Step::Accept),
         2 => Just(Step::Fail),
@@ -463,6 +575,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Script {
     log: Vec<Change>,
     open: bool,
+    quiet: bool,
     status: Status,
     total: u32,
 }
@@ -475,6 +588,8 @@ impl Script {
             (_, false, _) => vec![Reopened],
             (_, _, 0) => vec![Resolved],
             (_, _, 1) => vec![Grew],
+            (_, _, 5) if self.quiet => vec![Unsnoozed],
+            (_, _, 5) => vec![Snoozed_],
             _ if status > self.status => vec![Worsened],
             _ if status < self.status => vec![Eased],
             _ => vec![Updated],
@@ -482,8 +597,10 @@ impl Script {
         self.open = kinds != [Resolved];
         self.total += u32::from(kinds != [Resolved]);
         self.status = if self.open { status } else { Status::Ok };
+        self.quiet = kinds == [Snoozed_] || self.quiet && kinds != [Unsnoozed];
         let revision = self.log.len() as u64 + 1;
         let change = on(with(change(1, revision, &kinds), self.status, self.total), secs);
+        let change = if self.quiet { snoozed(change) } else { change };
         self.log.push(change.clone());
         change
     }
@@ -518,7 +635,7 @@ proptest! {
     #[test]
     fn any_course_of_events_ends_with_the_present_told(steps in steps()) {
         let mut world = World::one();
-        let mut script = Script { log: vec![], open: false, status: Status::Ok, total: 0 };
+        let mut script = Script { log: vec![], open: false, quiet: false, status: Status::Ok, total: 0 };
         let (mut secs, mut seen) = (0_i64, Seen::default());
         let mut flying: Option<Delivery> = None;
         for step in steps {
@@ -553,6 +670,11 @@ proptest! {
             if let Some(delivery) = &flying {
                 seen.saw(delivery);
             }
+        }
+        if script.open && script.quiet {
+            // While it lasts nothing need be told, so that it must end first.
+            let wakes = script.next(secs, 5, 2);
+            world.see(secs, wakes);
         }
         for _ in 0..8 {
             if let Some(delivery) = flying.take() {

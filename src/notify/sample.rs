@@ -12,7 +12,7 @@ use crate::model::{
 pub(super) const START: Timestamp = Timestamp::from_millis(1_763_913_600_000);
 
 /// Seconds after the begin.
-pub(super) fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     START + Span::from_secs(secs)
 }
 
@@ -20,11 +20,11 @@ fn identity(n: u64) -> Identity {
     Identity::new("nagios", Some(&format!("web-{n}")), Some("disk /"), None)
 }
 
-pub(super) fn incident(n: u64) -> IncidentId {
+pub(crate) fn incident(n: u64) -> IncidentId {
     IncidentId::derive(START, &identity(n), 0)
 }
 
-pub(super) fn member(n: u64) -> Member {
+pub(crate) fn member(n: u64) -> Member {
     Member {
         id: AlertId::derive(START, &identity(n), 0),
         source: "nagios".into(),
@@ -33,6 +33,7 @@ pub(super) fn member(n: u64) -> Member {
         status: Status::Critical,
         firing: true,
         flapping: false,
+        chronic: false,
         description: "512 MB free (3%)".into(),
         tags: Tags::from_iter([("cluster", TagValue::one("web"))]),
         links: Links::from([("graph".into(), "https://graphs.example/web".into())]),
@@ -43,7 +44,7 @@ pub(super) fn member(n: u64) -> Member {
 }
 
 /// A critical incident of one alert, at the begin; resolved where `kinds` ends with that.
-pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
+pub(crate) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
     let over = kinds.last() == Some(&ChangeKind::Resolved);
     let status = if over { Status::Ok } else { Status::Critical };
     Change {
@@ -62,7 +63,10 @@ pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
             pattern: "cluster".into(),
             by: vec![("cluster".into(), "web".into())],
             source: None,
+            chronic: false,
         }),
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: u32::from(!over), total: 1, events: 4, hosts: 1, checks: 1 },
         hosts: vec![format!("web-{n}").into()],
         checks: vec!["disk /".into()],
@@ -72,13 +76,22 @@ pub(super) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![],
+        left: Vec::new(),
         alerts: vec![member(n)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 
 /// Receivers of one attempt at a time; all goes to the first, after ten seconds.
-pub(super) fn settings(names: &[&str]) -> Settings {
+pub(crate) fn settings(names: &[&str]) -> Settings {
     let receiver = |name: &&str| ReceiverSettings {
         name: (*name).into(),
         kind: ReceiverKind::Log,

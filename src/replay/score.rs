@@ -59,6 +59,33 @@ impl Truth {
         self.lines.push(Line { event, fault, dedup });
     }
 
+    /// Only the lines about events that `known` takes, and how many that leaves out.
+    #[must_use]
+    pub fn only(&self, known: impl Fn(&str) -> bool) -> (Self, u64) {
+        let names = |numbers: &BTreeMap<Box<str>, usize>| {
+            let mut names = vec![Box::default(); numbers.len()];
+            for (name, number) in numbers {
+                names[*number] = name.clone();
+            }
+            names
+        };
+        let (events, faults) = (names(&self.events), names(&self.faults));
+        let dedups = names(&self.dedups);
+        let (mut kept, mut out) = (Self::default(), 0);
+        for Line { event, fault, dedup } in &self.lines {
+            if !known(&events[*event]) {
+                out += 1;
+                continue;
+            }
+            kept.add(Label {
+                event: events[*event].clone(),
+                fault: fault.map(|fault| faults[fault].clone()),
+                dedup: self.has_dedup.then(|| dedups[*dedup].clone()),
+            });
+        }
+        (kept, out)
+    }
+
     /// What is counted unless somebody asks otherwise: dedup ids where there are any.
     #[must_use]
     pub fn usual_unit(&self) -> Unit {

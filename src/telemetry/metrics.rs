@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use super::latency::Latency;
-use crate::model::ChangeKind;
+use crate::model::{ChangeKind, Timestamp};
 use crate::stage::{EventOutcome, Limit, Tally};
 
 /// Every instrument.
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub alerts_open: IntGaugeVec,
     /// Alerts that flap, by partition.
     pub alerts_flapping: IntGaugeVec,
+    /// Alerts that are chronic, by partition.
+    pub alerts_chronic: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
     /// Identities in the suppression cache.
@@ -56,6 +58,8 @@ pub struct Metrics {
     pub set_aside: IntCounterVec,
     /// Things waiting, by queue.
     pub queue_depth: IntGaugeVec,
+    /// `muster_commands_total`.
+    pub commands: IntCounterVec,
     /// HTTP requests by route and status code.
     pub http_requests: IntCounterVec,
     /// HTTP connections that are open.
@@ -68,6 +72,9 @@ pub struct Metrics {
     pub board_dropped: IntCounterVec,
     /// How far the log's time is ahead of this machine's clock.
     pub log_ahead_seconds: Gauge,
+    reload_success: IntGauge,
+    reload_success_time: Gauge,
+    reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -114,6 +121,12 @@ impl Metrics {
                 r,
                 "muster_alerts_flapping",
                 "Alerts that flap, and so fire whatever they say, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            alerts_chronic: gauges(
+                r,
+                "muster_alerts_chronic",
+                "Alerts that fire and are chronic, by partition of muster.alerts.",
                 &["partition"],
             )?,
             incidents_open: gauges(
@@ -180,6 +193,12 @@ impl Metrics {
                 "Things waiting, by queue (intake, deliveries, pending).",
                 &["queue"],
             )?,
+            commands: counters(
+                r,
+                "muster_commands_total",
+                "Commands answered over HTTP, by action and outcome (done, refused, pending).",
+                &["action", "outcome"],
+            )?,
             http_requests: counters(
                 r,
                 "muster_http_requests_total",
@@ -205,7 +224,7 @@ impl Metrics {
             board_dropped: counters(
                 r,
                 "muster_board_dropped_total",
-                "What the API cannot show, by what: open_incident, resolved_incident and alert for room, change as unreadable.",
+                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline and result for room, change as unreadable.",
                 &["what"],
             )?,
             log_ahead_seconds: float_gauge(
@@ -213,13 +232,41 @@ impl Metrics {
                 "muster_log_ahead_seconds",
                 "How far the log's append time is ahead of this machine's clock; alarm above 300.",
             )?,
+            reload_success: gauge(
+                r,
+                "muster_config_last_reload_successful",
+                "Whether the config was good when it was last read; if not, the one before is in force.",
+            )?,
+            reload_success_time: float_gauge(
+                r,
+                "muster_config_last_reload_success_timestamp_seconds",
+                "When a config was last put into force, in seconds since 1970.",
+            )?,
+            reloads: counters(
+                r,
+                "muster_config_reloads_total",
+                "Reads of the config, by outcome (ok, failed); the one at the start is the first.",
+                &["outcome"],
+            )?,
             registry,
         };
+        for outcome in ["ok", "failed"] {
+            metrics.reloads.with_label_values(&[outcome]).inc_by(0);
+        }
         let build =
             gauges(r, "muster_build_info", "Always 1; the version is a label.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         metrics.described = r.made.take().into();
         Ok(metrics)
+    }
+
+    /// The config was read.
+    pub fn reloaded(&self, is_good: bool, now: Timestamp) {
+        self.reload_success.set(i64::from(is_good));
+        self.reloads.with_label_values(&[if is_good { "ok" } else { "failed" }]).inc();
+        if is_good {
+            self.reload_success_time.set(now.since(Timestamp::default()).to_std().as_secs_f64());
+        }
     }
 
     /// Adds what a stage counted.

@@ -7,15 +7,13 @@
 
 use std::io::Write;
 
-use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
 
 /// What correlate goes by so that a load's faults are told apart: one pattern, by cluster.
 #[must_use]
 pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
     CorrelateSettings {
         reopen_window,
-        flapping: FlappingSettings::default(),
-        ok_memory_max: 200_000,
         patterns: vec![Pattern {
             name: "cluster".into(),
             matchers: Matchers::default(),
@@ -24,7 +22,9 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
             gap: Some(gap),
             cross_source: true,
             max_alerts: 1_000,
+            chronic: Chronic::default(),
         }],
+        ..CorrelateSettings::default()
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Pipeline {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     log: Vec<Logged>,
     changes: Vec<Vec<u8>>,
+    /// Each with how many changes were told before it.
+    results: Vec<(usize, Vec<u8>)>,
     dead: Vec<Outgoing>,
     events: [u64; EventOutcome::COUNT],
     limited: [u64; Limit::ALL.len()],
@@ -71,6 +73,7 @@ impl Pipeline {
             rows: BTreeMap::new(),
             log: Vec::new(),
             changes: Vec::new(),
+            results: Vec::new(),
             dead: Vec::new(),
             events: [0; EventOutcome::COUNT],
             limited: [0; Limit::ALL.len()],
@@ -175,6 +178,12 @@ impl Pipeline {
         &self.changes
     }
 
+    /// Results of commands, in order, each with how many changes were told before it.
+    #[must_use]
+    pub fn results(&self) -> &[(usize, Vec<u8>)] {
+        &self.results
+    }
+
     /// Dead letters, in order.
     #[must_use]
     pub fn dead(&self) -> &[Outgoing] {
@@ -226,6 +235,7 @@ impl Pipeline {
         for record in out.records {
             match record.kind {
                 Kind::Change => self.changes.push(record.value),
+                Kind::CommandResult => self.results.push((self.changes.len(), record.value)),
                 _ => self.dead.push(record),
             }
         }

@@ -7,27 +7,38 @@
 //! ```text
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
+//!     chronic=join             # on the same line
 //! reopen_window 30m
+//! dismiss_for 4h
 //! flapping changes=4 within=1h quiet_for=1h reminder=1d    # each that is not named: as it was
+//! chronic episodes=6 days=5 of=7 identities_max=200000         # the same
 //! ok_memory_max 2
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
+//! 12:05:30  collect_restarts   # it forgets everything
 //! 12:06:00  settings           # patterns that follow replace those before
+//! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
 //! 12:00:00  opened  web  critical  1 firing
+//! 12:07:00  command  acknowledge  done        # or why it was refused; count=1 message=… request=…
 //! ----
 //! nagios web-1/cpu  critical  firing  #1     # every alert that is kept, by start
 //! ```
 
 use crate::collect;
-use crate::model::{CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, Timestamp};
+use crate::model::{
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Matchers, Pattern, Span,
+    Timestamp,
+};
+use crate::stage::Kind;
 
 use super::pipeline::{Pipeline, Way};
 use words::{Words, time};
 
+mod asked;
 mod show;
 mod words;
 
@@ -46,6 +57,9 @@ pub struct Scenario {
 enum Step {
     Event(Vec<u8>),
     Tick,
+    /// The nth line, from 1.
+    Command(usize, Words),
+    CollectRestarts,
     Settings(CorrelateSettings),
 }
 
@@ -149,6 +163,11 @@ impl Scenario {
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
                 Step::Tick => pipeline.tick(*at),
+                Step::Command(nth, words) => {
+                    let bytes = asked::bytes(&pipeline, *nth, words).map_err(failed)?;
+                    pipeline.append(*at, Kind::Command, bytes);
+                }
+                Step::CollectRestarts => pipeline.forget_collected(),
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
             match run {
@@ -194,12 +213,7 @@ impl Reader {
                 cache_max: 1_000,
                 limits: collect::Limits::default(),
             },
-            correlate: CorrelateSettings {
-                reopen_window: Span::from_secs(1_800),
-                flapping: FlappingSettings::default(),
-                ok_memory_max: 200_000,
-                patterns: Vec::new(),
-            },
+            correlate: CorrelateSettings { ..CorrelateSettings::default() },
             steps: Vec::new(),
             changes: Vec::new(),
             alerts: None,
@@ -244,6 +258,10 @@ impl Reader {
         self.later = false;
         let step = match &words.plain[1..] {
             [word] if word == "tick" => Step::Tick,
+            [word, ..] if asked::is_action(word) => {
+                Step::Command(self.scenario.steps.len() + 1, words)
+            }
+            [word] if word == "collect_restarts" => Step::CollectRestarts,
             [word] if word == "settings" => {
                 self.later = true;
                 Step::Settings(CorrelateSettings {
@@ -255,7 +273,9 @@ impl Reader {
                 Step::Event(words::event(at, source, place, status, &words.named)?)
             }
             _ => {
-                return Err("after the time: `source host/check status`, `tick`, `settings`".into());
+                return Err("after the time: `source host/check status`, `tick`, `settings`, \
+                            `collect_restarts` or a command"
+                    .into());
             }
         };
         self.scenario.steps.push((at, step));
@@ -272,7 +292,9 @@ impl Reader {
                 self.correlate()?.patterns.push(pattern);
             }
             ("reopen_window", [window]) => self.correlate()?.reopen_window = span(window)?,
+            ("dismiss_for", [span_of]) => self.correlate()?.dismiss_for = span(span_of)?,
             ("flapping", []) => flapping(&mut self.correlate()?.flapping, &words)?,
+            ("chronic", []) => chronic(&mut self.correlate()?.chronic, &words)?,
             ("ok_memory_max", [max]) => {
                 self.correlate()?.ok_memory_max = max.parse().map_err(|_| "not a number")?;
             }
@@ -327,6 +349,20 @@ fn flapping(settings: &mut FlappingSettings, words: &Words) -> Result<(), String
     Ok(())
 }
 
+fn chronic(settings: &mut ChronicSettings, words: &Words) -> Result<(), String> {
+    for (key, value) in &words.named {
+        let number = value.parse::<u32>().map_err(|_| "not a number")?;
+        match key.as_str() {
+            "episodes" => settings.episodes = number,
+            "days" => settings.days = number,
+            "of" => settings.of = number,
+            "identities_max" => settings.identities_max = number as usize,
+            _ => return Err(format!("chronic has no `{key}`")),
+        }
+    }
+    Ok(())
+}
+
 fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
     let mut pattern = Pattern {
         name: name.into(),
@@ -336,6 +372,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     for (key, value) in &words.named {
         let span = || Span::parse(value).map_err(|error| error.to_string());
@@ -349,6 +386,10 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
             }
             "cross_source" => pattern.cross_source = value != "no",
             "max_alerts" => pattern.max_alerts = value.parse().map_err(|_| "not a number")?,
+            "chronic" => {
+                let word = Chronic::parse(value);
+                pattern.chronic = word.ok_or("neither separate nor join")?;
+            }
             _ => return Err(format!("a pattern has no `{key}`")),
         }
     }

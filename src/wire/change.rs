@@ -7,9 +7,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::by_way_of;
+use super::common::{by_way_of, is_false, is_none, nothing};
 use super::{WireError, to_vec};
 use crate::model::change::{Counts, Member};
+use crate::model::command::{Audience, Comment, Snoozed};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -35,24 +36,50 @@ struct WireChange<'a> {
     changed_at: Timestamp,
     ended_at: Option<Timestamp>,
     pattern: Option<Cow<'a, Pair>>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    further_patterns: Cow<'a, [Pair]>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    further_patterns_cut: u32,
     counts: WireCounts,
     hosts: Cow<'a, [Box<str>]>,
     checks: Cow<'a, [Box<str>]>,
     sources: Cow<'a, [Box<str>]>,
     tags: Cow<'a, Tags>,
     acknowledged: Option<Cow<'a, Acknowledged>>,
-    assignee: Option<Box<str>>,
-    snoozed_until: Option<i64>,
+    assignee: Option<Cow<'a, Box<str>>>,
+    snoozed_until: Option<Timestamp>,
+    /// Who snoozed it, and what ends that before its time; left out where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snoozed: Option<Cow<'a, Snoozed>>,
     flapping: bool,
     maintenance: bool,
     held: bool,
     continues: Option<IncidentId>,
     continued_by: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged_into: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    merged_from: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split_from: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    split_into: Cow<'a, [IncidentId]>,
     shard: Cow<'a, Box<str>>,
     joined: Cow<'a, [AlertId]>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    left: Cow<'a, [AlertId]>,
     alerts: Cow<'a, [Member]>,
     reason: Option<Resolution>,
-    actor: Option<Box<str>>,
+    actor: Option<Cow<'a, Box<str>>>,
+    /// Left out where the change is no remark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<WireComment<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireComment<'a> {
+    text: Cow<'a, Box<str>>,
+    public: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +104,9 @@ struct WireMember<'a> {
     /// Changes that were written before there was flapping do not have it.
     #[serde(default)]
     flapping: bool,
+    /// Left out where it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
     description: Cow<'a, Box<str>>,
     tags: Cow<'a, Tags>,
     links: Cow<'a, Links>,
@@ -105,6 +135,12 @@ pub fn to_json(change: &Change) -> serde_json::Value {
     serde_json::to_value(change).expect("a change has only text keys")
 }
 
+/// A remark as JSON, as a change shows it.
+#[must_use]
+pub fn comment_to_json(comment: &Comment) -> serde_json::Value {
+    serde_json::to_value(WireComment::from(comment)).expect("a remark has only text keys")
+}
+
 impl<'a> From<&'a Change> for WireChange<'a> {
     fn from(change: &'a Change) -> Self {
         let Counts { firing, total, events, hosts, checks } = change.counts;
@@ -121,24 +157,33 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             changed_at: change.changed_at,
             ended_at: change.resolved.map(|(at, _)| at),
             pattern: change.pair.as_ref().map(Cow::Borrowed),
+            further_patterns: Cow::Borrowed(&change.further),
+            further_patterns_cut: change.further_cut,
             counts: WireCounts { firing, total, events, hosts, checks },
             hosts: Cow::Borrowed(&change.hosts),
             checks: Cow::Borrowed(&change.checks),
             sources: Cow::Borrowed(&change.sources),
             tags: Cow::Borrowed(&change.tags),
             acknowledged: change.acknowledged.as_ref().map(Cow::Borrowed),
-            assignee: None,
-            snoozed_until: None,
+            assignee: change.assignee.as_ref().map(Cow::Borrowed),
+            snoozed_until: change.snoozed.as_ref().map(|snoozed| snoozed.until),
+            snoozed: change.snoozed.as_ref().map(Cow::Borrowed),
             flapping: change.flapping,
             maintenance: false,
             held: false,
             continues: change.continues,
             continued_by: change.continued_by,
+            merged_into: change.merged_into,
+            merged_from: Cow::Borrowed(&change.merged_from),
+            split_from: change.split_from,
+            split_into: Cow::Borrowed(&change.split_into),
             shard: Cow::Borrowed(&change.shard),
             joined: Cow::Borrowed(&change.joined),
+            left: Cow::Borrowed(&change.left),
             alerts: Cow::Borrowed(&change.alerts),
             reason: change.resolved.map(|(_, reason)| reason),
-            actor: None,
+            actor: change.actor.as_ref().map(Cow::Borrowed),
+            comment: change.comment.as_ref().map(Into::into),
         }
     }
 }
@@ -159,6 +204,8 @@ impl From<WireChange<'_>> for Change {
             changed_at: wire.changed_at,
             resolved: wire.ended_at.zip(wire.reason),
             pair: wire.pattern.map(Cow::into_owned),
+            further: wire.further_patterns.into_owned(),
+            further_cut: wire.further_patterns_cut,
             counts: Counts { firing, total, events, hosts, checks },
             hosts: wire.hosts.into_owned(),
             checks: wire.checks.into_owned(),
@@ -168,9 +215,32 @@ impl From<WireChange<'_>> for Change {
             flapping: wire.flapping,
             continues: wire.continues,
             continued_by: wire.continued_by,
+            merged_into: wire.merged_into,
+            merged_from: wire.merged_from.into_owned(),
+            split_from: wire.split_from,
+            split_into: wire.split_into.into_owned(),
             joined: wire.joined.into_owned(),
+            left: wire.left.into_owned(),
             alerts: wire.alerts.into_owned(),
+            assignee: wire.assignee.map(Cow::into_owned),
+            snoozed: wire.snoozed.map(Cow::into_owned),
+            actor: wire.actor.map(Cow::into_owned),
+            comment: wire.comment.map(Into::into),
         }
+    }
+}
+
+impl<'a> From<&'a Comment> for WireComment<'a> {
+    fn from(comment: &'a Comment) -> Self {
+        let public = comment.audience == Audience::Public;
+        Self { text: Cow::Borrowed(&comment.text), public }
+    }
+}
+
+impl From<WireComment<'_>> for Comment {
+    fn from(wire: WireComment<'_>) -> Self {
+        let audience = if wire.public { Audience::Public } else { Audience::Internal };
+        Self { text: wire.text.into_owned(), audience }
     }
 }
 
@@ -184,6 +254,7 @@ impl<'a> From<&'a Member> for WireMember<'a> {
             status: member.status,
             state: Cow::Borrowed(if member.firing { "firing" } else { "resolved" }),
             flapping: member.flapping,
+            chronic: member.chronic,
             description: Cow::Borrowed(&member.description),
             tags: Cow::Borrowed(&member.tags),
             links: Cow::Borrowed(&member.links),
@@ -204,6 +275,7 @@ impl From<WireMember<'_>> for Member {
             status: wire.status,
             firing: wire.state == "firing",
             flapping: wire.flapping,
+            chronic: wire.chronic,
             description: wire.description.into_owned(),
             tags: wire.tags.into_owned(),
             links: wire.links.into_owned(),

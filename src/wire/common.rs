@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::WireError;
 use super::event::{parse_report, report_word};
-use crate::model::alert::{Refusal, TurnedDown};
+use crate::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
 use crate::model::event::Report;
 use crate::model::incident::Acknowledged;
 use crate::model::{
@@ -36,6 +36,16 @@ pub(super) fn unknown(found: u64, known: u8, what: &str) -> WireError {
 
 pub(super) fn incident_id(text: &str) -> Result<IncidentId, WireError> {
     IncidentId::parse(text).map_err(|error| WireError(error.to_string()))
+}
+
+/// Left out where there is none, so that what was written before it was there is the same bytes.
+pub(super) fn nothing<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+pub(super) fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is one text in every form: how it is written, and read again.
@@ -65,7 +75,9 @@ text!(AlertId, |id| id, AlertId::parse);
 text!(Status, Status::as_str, |text: &str| known(Status::parse(text), text, "status"));
 text!(Report, report_word, |text: &str| known(parse_report(text), text, "status"));
 text!(ChangeKind, ChangeKind::as_str, |text: &str| known(ChangeKind::parse(text), text, "change"));
+text!(MoveKind, MoveKind::as_str, |text: &str| known(MoveKind::parse(text), text, "kind of move"));
 text!(Refusal, Refusal::as_str, |text: &str| known(Refusal::parse(text), text, "refusal"));
+text!(Side, Side::as_str, |text: &str| known(Side::parse(text), text, "side"));
 text!(Resolution, Resolution::as_str, |text: &str| {
     known(Resolution::parse(text), text, "reason of a resolve")
 });
@@ -177,6 +189,14 @@ struct WirePair<'a> {
     order: Vec<Cow<'a, Box<str>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<Cow<'a, Box<str>>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
+}
+
+/// For what is left out where it is not.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+pub(super) fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl<'a> From<&'a Pair> for WirePair<'a> {
@@ -190,6 +210,7 @@ impl<'a> From<&'a Pair> for WirePair<'a> {
             by: pair.by.iter().map(borrow).collect(),
             order: order.iter().map(|(tag, _)| Cow::Borrowed(tag)).collect(),
             source: pair.source.as_ref().map(Cow::Borrowed),
+            chronic: pair.chronic,
         }
     }
 }
@@ -205,7 +226,7 @@ impl From<WirePair<'_>> for Pair {
             wire.order.iter().filter_map(|tag| wire.by.remove_entry(tag)).map(own).collect()
         };
         let source = wire.source.map(Cow::into_owned);
-        Self { pattern: wire.name.into_owned(), by, source }
+        Self { pattern: wire.name.into_owned(), by, source, chronic: wire.chronic }
     }
 }
 
@@ -217,6 +238,13 @@ struct WireTurnedDown<'a> {
     pattern: Cow<'a, Box<str>>,
     reason: Refusal,
     apart_ms: Span,
+    /// Those from before it was kept have neither of the two, nor `besides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missed_ms: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    side: Option<Side>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    besides: Cow<'a, [Refusal]>,
 }
 
 impl<'a> From<&'a TurnedDown> for WireTurnedDown<'a> {
@@ -226,6 +254,9 @@ impl<'a> From<&'a TurnedDown> for WireTurnedDown<'a> {
             pattern: Cow::Borrowed(&candidate.pattern),
             reason: candidate.reason,
             apart_ms: candidate.apart,
+            missed_ms: candidate.missed.map(|(by, _)| by),
+            side: candidate.missed.map(|(_, side)| side),
+            besides: Cow::Borrowed(&candidate.besides),
         }
     }
 }
@@ -237,6 +268,64 @@ impl From<WireTurnedDown<'_>> for TurnedDown {
             pattern: wire.pattern.into_owned(),
             reason: wire.reason,
             apart: wire.apart_ms,
+            missed: wire.missed_ms.zip(wire.side),
+            besides: wire.besides.into_owned(),
+        }
+    }
+}
+
+by_way_of!(Lack, WireLack);
+
+#[derive(Serialize, Deserialize)]
+struct WireLack<'a> {
+    pattern: Cow<'a, Box<str>>,
+    tag: Cow<'a, Box<str>>,
+}
+
+impl<'a> From<&'a Lack> for WireLack<'a> {
+    fn from(lack: &'a Lack) -> Self {
+        Self { pattern: Cow::Borrowed(&lack.pattern), tag: Cow::Borrowed(&lack.tag) }
+    }
+}
+
+impl From<WireLack<'_>> for Lack {
+    fn from(wire: WireLack<'_>) -> Self {
+        Self { pattern: wire.pattern.into_owned(), tag: wire.tag.into_owned() }
+    }
+}
+
+by_way_of!(Moved, WireMoved);
+
+/// How an alert came from one incident into another, as every form shows it.
+#[derive(Serialize, Deserialize)]
+struct WireMoved<'a> {
+    kind: MoveKind,
+    from: IncidentId,
+    by: Cow<'a, Box<str>>,
+    at: Timestamp,
+    request: Cow<'a, Box<str>>,
+}
+
+impl<'a> From<&'a Moved> for WireMoved<'a> {
+    fn from(moved: &'a Moved) -> Self {
+        Self {
+            kind: moved.kind,
+            from: moved.from,
+            by: Cow::Borrowed(&moved.by),
+            at: moved.at,
+            request: Cow::Borrowed(&moved.request),
+        }
+    }
+}
+
+impl From<WireMoved<'_>> for Moved {
+    fn from(wire: WireMoved<'_>) -> Self {
+        Self {
+            kind: wire.kind,
+            from: wire.from,
+            by: wire.by.into_owned(),
+            at: wire.at,
+            request: wire.request.into_owned(),
         }
     }
 }
@@ -250,6 +339,11 @@ struct WireWhy<'a> {
     apart_ms: Span,
     turned_down: Cow<'a, [TurnedDown]>,
     more: u32,
+    #[serde(default, skip_serializing_if = "nothing")]
+    lacks: Cow<'a, [Lack]>,
+    /// Alerts that no command moved have none.
+    #[serde(default, skip_serializing_if = "nothing")]
+    moves: Cow<'a, [Moved]>,
 }
 
 impl<'a> From<&'a Why> for WireWhy<'a> {
@@ -259,6 +353,8 @@ impl<'a> From<&'a Why> for WireWhy<'a> {
             apart_ms: why.apart,
             turned_down: Cow::Borrowed(&why.turned_down),
             more: why.more,
+            lacks: Cow::Borrowed(&why.lacks),
+            moves: Cow::Borrowed(&why.moves),
         }
     }
 }
@@ -270,6 +366,8 @@ impl From<WireWhy<'_>> for Why {
             apart: wire.apart_ms,
             turned_down: wire.turned_down.into_owned(),
             more: wire.more,
+            lacks: wire.lacks.into_owned(),
+            moves: wire.moves.into_owned(),
         }
     }
 }
@@ -281,16 +379,19 @@ by_way_of!(Acknowledged, WireAcknowledged);
 struct WireAcknowledged<'a> {
     by: Cow<'a, Box<str>>,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 impl<'a> From<&'a Acknowledged> for WireAcknowledged<'a> {
     fn from(acknowledged: &'a Acknowledged) -> Self {
-        Self { by: Cow::Borrowed(&acknowledged.by), at: acknowledged.at }
+        let Acknowledged { by, at, until } = acknowledged;
+        Self { by: Cow::Borrowed(by), at: *at, until: *until }
     }
 }
 
 impl From<WireAcknowledged<'_>> for Acknowledged {
     fn from(wire: WireAcknowledged<'_>) -> Self {
-        Self { by: wire.by.into_owned(), at: wire.at }
+        Self { by: wire.by.into_owned(), at: wire.at, until: wire.until }
     }
 }

@@ -206,6 +206,7 @@ mod tests {
                     status,
                     firing,
                     flapping: false,
+                    chronic: false,
                     description: description.into(),
                     tags: Tags::from_iter([
                         ("az", TagValue::List(["a".into(), "b".into()].into())),
@@ -245,7 +246,10 @@ mod tests {
                     pattern: "cluster".into(),
                     by: vec![("env".into(), "prod".into()), ("cluster".into(), "web".into())],
                     source: None,
+                    chronic: false,
                 }),
+                further: Vec::new(),
+                further_cut: 0,
                 counts: Counts { firing: 1, total, events: 9, hosts: 1, checks: 1 },
                 hosts: vec!["web-1".into()],
                 checks: vec!["cpu".into()],
@@ -255,8 +259,17 @@ mod tests {
                 flapping: false,
                 continues: None,
                 continued_by: Some(IncidentId::derive(at, &identity, 1)),
+                merged_into: None,
+                merged_from: Vec::new(),
+                split_from: None,
+                split_into: Vec::new(),
                 joined: alerts.iter().map(|alert| alert.id).collect(),
+                left: Vec::new(),
                 alerts,
+                assignee: None,
+                snoozed: None,
+                actor: None,
+                comment: None,
             }
         })
     }

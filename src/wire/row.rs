@@ -1,19 +1,22 @@
 //! Correlate's rows in `muster.state`. Version 1 of each.
 //!
-//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `i`
-//! incident, `o` remembered ok, `s` settings in force, `t` the log's time. What follows it is the
-//! row's id.
+//! The key's first letter is the row's kind and never changes its meaning: `a` alert, `b` how often
+//! an identity fires, `c` a command's result, `i` incident, `o` remembered ok, `s` settings in force,
+//! `t` the log's time, `u` how to undo a command. What follows it is the row's id.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::common::{by_way_of, unknown, unread};
-use super::{WireError, to_vec};
+use super::common::{by_way_of, is_false, nothing, unknown, unread};
+use super::{WireError, command, request, to_vec};
+use crate::model::alert::MoveKind;
+use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
-use crate::model::incident::Acknowledged;
+use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, Flaps, Incident, IncidentId, Pair, Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, CommandResult, Flaps, Incident, IncidentId, Pair, Rate, Resolution, Status,
+    Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -50,8 +53,14 @@ pub enum CorrelateRow {
     Incident(Box<Incident>),
     /// A remembered ok.
     Ok(RememberedOk),
+    /// What became of a command.
+    Result(Box<CommandResult>),
+    /// How to undo a command.
+    Undoable(Box<Undoable>),
     /// The settings record in force, as it came.
     Settings(Vec<u8>),
+    /// How often an identity fires.
+    Rate(Rate),
     /// How far the log was read.
     Mark(Mark),
 }
@@ -78,6 +87,14 @@ pub fn ok_key(identity: &Identity) -> Vec<u8> {
         key.push(b':');
         key.extend_from_slice(part.as_bytes());
     }
+    key
+}
+
+/// The key of how often an identity fires.
+#[must_use]
+pub fn rate_key(identity: &Identity) -> Vec<u8> {
+    let mut key = ok_key(identity);
+    key[0] = b'b';
     key
 }
 
@@ -155,6 +172,9 @@ struct WireAlert<'a> {
     acknowledged: bool,
     resolved: Option<(Timestamp, Resolution)>,
     why: Cow<'a, Why>,
+    /// Left out where it is not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    chronic: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -182,11 +202,79 @@ struct WireIncident<'a> {
     continues: Option<IncidentId>,
     continued_by: Option<IncidentId>,
     acknowledged: Option<Cow<'a, Acknowledged>>,
+    /// Rows from before there were commands have neither this nor `snoozed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    assignee: Option<Cow<'a, Box<str>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snoozed: Option<Cow<'a, Snoozed>>,
     updated_at: Option<Timestamp>,
     /// Rows from before there was flapping do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     remind_at: Option<Timestamp>,
     updates: Cow<'a, [AlertId]>,
+    /// Rows of what no command reshaped have none of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<Cow<'a, Gone>>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    merged_from: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    split_from: Option<IncidentId>,
+    #[serde(default, skip_serializing_if = "nothing")]
+    split_into: Cow<'a, [IncidentId]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reshaped_at: Option<Timestamp>,
+}
+
+by_way_of!(Gone, WireGone);
+
+#[derive(Serialize, Deserialize)]
+struct WireGone<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    into: Option<IncidentId>,
+    kind: MoveKind,
+    at: Timestamp,
+    by: Cow<'a, Box<str>>,
+    request: Cow<'a, Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resolved: Option<(Timestamp, Resolution)>,
+    title: Cow<'a, Box<str>>,
+    hosts: Cow<'a, [Box<str>]>,
+    checks: Cow<'a, [Box<str>]>,
+    sources: Cow<'a, [Box<str>]>,
+}
+
+impl<'a> From<&'a Gone> for WireGone<'a> {
+    fn from(gone: &'a Gone) -> Self {
+        Self {
+            into: gone.into,
+            kind: gone.kind,
+            at: gone.at,
+            by: Cow::Borrowed(&gone.by),
+            request: Cow::Borrowed(&gone.request),
+            resolved: gone.resolved,
+            title: Cow::Borrowed(&gone.title),
+            hosts: Cow::Borrowed(&gone.hosts),
+            checks: Cow::Borrowed(&gone.checks),
+            sources: Cow::Borrowed(&gone.sources),
+        }
+    }
+}
+
+impl From<WireGone<'_>> for Gone {
+    fn from(wire: WireGone<'_>) -> Self {
+        Self {
+            into: wire.into,
+            kind: wire.kind,
+            at: wire.at,
+            by: wire.by.into_owned(),
+            request: wire.request.into_owned(),
+            resolved: wire.resolved,
+            title: wire.title.into_owned(),
+            hosts: wire.hosts.into_owned(),
+            checks: wire.checks.into_owned(),
+            sources: wire.sources.into_owned(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,6 +324,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
         acknowledged: alert.acknowledged,
         resolved: alert.resolved,
         why: Cow::Borrowed(&alert.why),
+        chronic: alert.chronic,
     };
     to_vec(&wire, 1_280)
 }
@@ -259,9 +348,16 @@ pub fn encode_incident(incident: &Incident) -> Vec<u8> {
         continues: incident.continues,
         continued_by: incident.continued_by,
         acknowledged: incident.acknowledged.as_ref().map(Cow::Borrowed),
+        assignee: incident.assignee.as_ref().map(Cow::Borrowed),
+        snoozed: incident.snoozed.as_ref().map(Cow::Borrowed),
         updated_at: incident.updated_at,
         remind_at: incident.remind_at,
         updates: Cow::Borrowed(&incident.updates),
+        gone: incident.gone.as_deref().map(Cow::Borrowed),
+        merged_from: Cow::Borrowed(&incident.merged_from),
+        split_from: incident.split_from,
+        split_into: Cow::Borrowed(&incident.split_into),
+        reshaped_at: incident.reshaped_at,
     };
     to_vec(&wire, 1_024)
 }
@@ -299,6 +395,9 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             let wire = known(value, |wire: &WireIncident<'_>| wire.v)?;
             Ok(CorrelateRow::Incident(Box::new(wire.into())))
         }
+        [b'c', b'/', ..] => Ok(CorrelateRow::Result(Box::new(command::decode_result(value)?))),
+        [b'u', b'/', ..] => Ok(CorrelateRow::Undoable(Box::new(request::decode_undo(value)?))),
+        [b'b', b'/', ..] => super::rate::decode(value).map(CorrelateRow::Rate),
         [b'o', b'/', ..] => {
             let WireOk { identity, at, appended_at, .. } =
                 known(value, |wire: &WireOk<'_>| wire.v)?;
@@ -338,6 +437,7 @@ impl From<WireAlert<'_>> for Alert {
             acknowledged: wire.acknowledged,
             resolved: wire.resolved,
             why: wire.why.into_owned(),
+            chronic: wire.chronic,
         }
     }
 }
@@ -359,15 +459,18 @@ impl From<WireIncident<'_>> for Incident {
             continues: wire.continues,
             continued_by: wire.continued_by,
             acknowledged: wire.acknowledged.map(Cow::into_owned),
+            assignee: wire.assignee.map(Cow::into_owned),
+            snoozed: wire.snoozed.map(Cow::into_owned),
             updated_at: wire.updated_at,
             remind_at: wire.remind_at,
             updates: wire.updates.into_owned(),
+            gone: wire.gone.map(|gone| Box::new(gone.into_owned())),
+            merged_from: wire.merged_from.into_owned(),
+            split_from: wire.split_from,
+            split_into: wire.split_into.into_owned(),
+            reshaped_at: wire.reshaped_at,
         }
     }
-}
-
-fn nothing(times: &[Timestamp]) -> bool {
-    times.is_empty()
 }
 
 fn known<T: for<'a> Deserialize<'a>>(

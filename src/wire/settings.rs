@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::common::{unknown, unread};
 use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, FlappingSettings, Pattern};
-use crate::model::{Matchers, Span};
+use crate::model::{Chronic, ChronicSettings, Matchers, Span};
 
 const VERSION: u8 = 1;
 
@@ -14,10 +14,16 @@ const VERSION: u8 = 1;
 struct WireSettings {
     v: u8,
     reopen_window: Span,
+    /// Left out where it is the default, as it is in records from before there were commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dismiss_for: Option<Span>,
     /// Left out where it is the default, so that a record is the same bytes as before there was
     /// flapping, and older versions read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     flapping: Option<WireFlapping>,
+    /// Left out where it is the default, as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chronic: Option<WireChronic>,
     ok_memory_max: usize,
     patterns: Vec<WirePattern>,
 }
@@ -33,6 +39,15 @@ struct WireFlapping {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct WireChronic {
+    episodes: u32,
+    days: u32,
+    of: u32,
+    identities_max: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct WirePattern {
     name: Box<str>,
     r#match: Vec<String>,
@@ -41,6 +56,9 @@ struct WirePattern {
     gap: Option<Span>,
     cross_source: bool,
     max_alerts: u32,
+    /// Left out where chronic alerts are kept apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chronic: Option<String>,
 }
 
 /// The bytes of settings; the same settings are the same bytes.
@@ -54,6 +72,8 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         gap: pattern.gap,
         cross_source: pattern.cross_source,
         max_alerts: pattern.max_alerts,
+        chronic: (pattern.chronic != Chronic::default())
+            .then(|| pattern.chronic.as_str().to_owned()),
     });
     let FlappingSettings { changes, within, quiet_for, reminder } = settings.flapping;
     let flapping = (settings.flapping != FlappingSettings::default()).then_some(WireFlapping {
@@ -62,10 +82,20 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         quiet_for,
         reminder,
     });
+    let ChronicSettings { episodes, days, of, identities_max } = settings.chronic;
+    let chronic = (settings.chronic != ChronicSettings::default()).then_some(WireChronic {
+        episodes,
+        days,
+        of,
+        identities_max,
+    });
     let wire = WireSettings {
         v: VERSION,
         reopen_window: settings.reopen_window,
+        dismiss_for: Some(settings.dismiss_for)
+            .filter(|span| *span != CorrelateSettings::DISMISS_FOR),
         flapping,
+        chronic,
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
     };
@@ -86,6 +116,11 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
     let pattern = |wire: WirePattern| {
         let matchers = Matchers::parse(wire.r#match.iter().map(String::as_str))
             .map_err(|error| WireError(error.to_string()))?;
+        let chronic = match wire.chronic.as_deref() {
+            None => Chronic::default(),
+            Some(word) => Chronic::parse(word)
+                .ok_or_else(|| WireError(format!("`chronic: {word}` is not known here")))?,
+        };
         Ok(Pattern {
             name: wire.name,
             matchers,
@@ -94,6 +129,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             gap: wire.gap,
             cross_source: wire.cross_source,
             max_alerts: wire.max_alerts,
+            chronic,
         })
     };
     let flapping = |WireFlapping { changes, within, quiet_for, reminder }| FlappingSettings {
@@ -102,9 +138,17 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         quiet_for,
         reminder,
     };
+    let chronic = |WireChronic { episodes, days, of, identities_max }| ChronicSettings {
+        episodes,
+        days,
+        of,
+        identities_max,
+    };
     Ok(CorrelateSettings {
         reopen_window: wire.reopen_window,
+        dismiss_for: wire.dismiss_for.unwrap_or(CorrelateSettings::DISMISS_FOR),
         flapping: wire.flapping.map_or_else(FlappingSettings::default, flapping),
+        chronic: wire.chronic.map_or_else(ChronicSettings::default, chronic),
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
     })
@@ -129,7 +173,9 @@ mod tests {
             FlappingSettings { changes: 0, within: second, quiet_for: second, reminder: second };
         let settings = CorrelateSettings {
             reopen_window: second,
+            dismiss_for: second,
             flapping,
+            chronic: ChronicSettings { episodes: 1, days: 2, of: 3, identities_max: 4 },
             ok_memory_max: 1,
             patterns: Vec::new(),
         };

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Batch, Class, Commit, Feed, Group, Journal, JournalError, Polled};
+use crate::live::Live;
 use crate::model::{Change, IncidentId, Span};
 use crate::notify::receiver::{Receiver, log::Lines};
 use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Room, Settings};
@@ -40,9 +41,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// What the worker needs from around it.
+#[derive(Clone)]
 pub struct Deliver {
     /// What notify goes by.
-    pub settings: Arc<Settings>,
+    pub settings: Live<Settings>,
     /// Where changes come from and rows go.
     pub journal: Arc<dyn Journal>,
     /// Where attempts run.
@@ -65,12 +67,58 @@ pub struct Deliver {
 /// When the settings cannot be used, or the journal is beyond repair.
 pub fn run(parts: Deliver) -> Result<(), JournalError> {
     let health = parts.health.clone();
-    let ended = Worker::new(parts).and_then(Worker::run);
+    let ended = turns(&parts);
     if let Err(error) = &ended {
         error!(%error, "notify stopped");
         health.bad(PART, error.to_string());
     }
     ended
+}
+
+/// One worker after another, each by the settings of its time.
+fn turns(parts: &Deliver) -> Result<(), JournalError> {
+    let mut worker = Worker::new(parts.clone())?;
+    loop {
+        worker.run()?;
+        worker = loop {
+            if parts.stop.is_begun() {
+                return Ok(());
+            }
+            match Worker::new(parts.clone()) {
+                Ok(worker) => break worker,
+                Err(error) if error.class == Class::Fatal => return Err(error),
+                Err(error) => {
+                    warn!(%error, "notify cannot begin anew yet");
+                    parts.health.bad(PART, error.to_string());
+                    let _stopping = parts.stop.wait_for(PAUSE_MAX);
+                }
+            }
+        };
+        info!("notify goes by other settings");
+    }
+}
+
+/// Whether notify can go by these settings on this machine.
+///
+/// # Errors
+/// Says what cannot be used.
+pub fn check(settings: &Settings, clock: &SharedClock, lines: &Lines) -> Result<(), String> {
+    receivers(settings, clock, lines).map(drop)
+}
+
+/// The receivers of settings that can be used.
+fn receivers(
+    settings: &Settings,
+    clock: &SharedClock,
+    lines: &Lines,
+) -> Result<BTreeMap<Arc<str>, Receiver>, String> {
+    // A route to nowhere must show before the first partition is assigned.
+    Notify::new(Arc::new(settings.clone())).map_err(|error| error.to_string())?;
+    let receivers = settings.receivers.iter().map(|settings| {
+        let receiver = Receiver::new(settings, Arc::clone(clock), lines);
+        Ok((Arc::from(&*settings.name), receiver.map_err(|error| error.to_string())?))
+    });
+    receivers.collect()
 }
 
 /// Incident and receiver: of these, one attempt at most is under way.
@@ -101,6 +149,9 @@ struct Assigned {
 
 struct Worker {
     parts: Deliver,
+    /// Of the settings it goes by.
+    version: u64,
+    settings: Arc<Settings>,
     feed: Box<dyn Feed>,
     stages: BTreeMap<Slot, Assigned>,
     /// Which partition is asked first for what is due, so that each gets its turn.
@@ -123,23 +174,22 @@ struct Worker {
 impl Worker {
     fn new(parts: Deliver) -> Result<Self, JournalError> {
         let unusable = |error: String| JournalError::fatal("setting up notify", error);
-        // A route to nowhere must show before the first partition is assigned.
-        Notify::new(Arc::clone(&parts.settings)).map_err(|error| unusable(error.to_string()))?;
-        let mut receivers = BTreeMap::new();
-        for settings in &parts.settings.receivers {
-            let receiver = Receiver::new(settings, Arc::clone(&parts.clock), &parts.lines)
-                .map_err(|error| unusable(error.to_string()))?;
-            receivers.insert(Arc::from(&*settings.name), receiver);
+        let version = parts.settings.version();
+        let settings = parts.settings.get();
+        let receivers = receivers(&settings, &parts.clock, &parts.lines).map_err(unusable)?;
+        for name in receivers.keys() {
             // A counter that begins with its first count hides that count from `increase()`.
-            parts.metrics.set_aside.with_label_values(&[&*settings.name]).inc_by(0);
+            parts.metrics.set_aside.with_label_values(&[name]).inc_by(0);
             for outcome in Outcome::WORDS {
-                parts.metrics.deliveries.with_label_values(&[&*settings.name, outcome]).inc_by(0);
+                parts.metrics.deliveries.with_label_values(&[&**name, outcome]).inc_by(0);
             }
         }
-        let room = Room::new(&parts.settings);
+        let room = Room::new(&settings);
         let (answer, answers) = sync_channel(room.total().max(1));
         let feed = parts.journal.feed(Group::Notify)?;
         Ok(Self {
+            version,
+            settings,
             feed,
             stages: BTreeMap::new(),
             turn: 0,
@@ -158,7 +208,7 @@ impl Worker {
     }
 
     fn run(mut self) -> Result<(), JournalError> {
-        while !self.parts.stop.is_begun() {
+        while !self.is_over() {
             let round = self.round();
             self.survive(round)?;
         }
@@ -167,6 +217,11 @@ impl Worker {
         self.feed.close()?;
         info!("notify has stopped");
         Ok(())
+    }
+
+    /// Whether it must stop, or another one go by other settings.
+    fn is_over(&self) -> bool {
+        self.parts.stop.is_begun() || self.parts.settings.version() != self.version
     }
 
     /// One round: read, fold, commit, send.
@@ -241,7 +296,7 @@ impl Worker {
 
     fn restore(&mut self, slot: Slot) -> Result<Notify, JournalError> {
         let doing = || format!("restoring the delivery ledger of partition {}", slot.partition);
-        let mut stage = Notify::new(Arc::clone(&self.parts.settings))
+        let mut stage = Notify::new(Arc::clone(&self.settings))
             .map_err(|error| JournalError::fatal(doing(), error))?;
         let mut bad: Option<RowError> = None;
         self.feed.restore(slot, &mut |key, value| {
@@ -416,11 +471,19 @@ impl Worker {
         }
     }
 
-    /// Waits for what is under way and commits what came of it; starts nothing.
+    /// Waits for what is under way and commits what came of it; starts nothing. A worker that comes
+    /// after this one must not overtake its attempts: only a stop has a limit, each attempt has its
+    /// own.
     fn drain(&mut self) -> Result<(), JournalError> {
-        let since = Stopwatch::start();
+        let mut stopping: Option<Stopwatch> = None;
         self.held.clear();
-        while !self.flying.is_empty() && since.elapsed() < DRAIN_MAX {
+        while !self.flying.is_empty() {
+            if self.parts.stop.is_begun() {
+                let since = stopping.get_or_insert_with(Stopwatch::start);
+                if since.elapsed() >= DRAIN_MAX {
+                    break;
+                }
+            }
             self.wait_for_answer(POLL_IDLE);
         }
         if !self.flying.is_empty() {

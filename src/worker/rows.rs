@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::board::RowLoader;
+use crate::board::{Loaded, RowLoader};
 use crate::correlate::Correlate;
-use crate::model::{Change, CorrelateSettings, FlappingSettings, Span};
+use crate::model::{CorrelateSettings, Span};
 use crate::stage::{RowError, Stage};
 
 /// Gathers rows of all partitions and makes incidents of them.
@@ -25,23 +25,23 @@ impl RowLoader for CorrelateRows {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Vec<Change>, RowError> {
+    fn finish(&mut self) -> Result<Loaded, RowError> {
         // Only what the rows say is asked for; the settings would matter to new records.
         let settings = CorrelateSettings {
             reopen_window: Span::ZERO,
-            flapping: FlappingSettings::default(),
             ok_memory_max: usize::MAX,
-            patterns: Vec::new(),
+            ..CorrelateSettings::default()
         };
-        let mut incidents = Vec::new();
+        let mut loaded = Loaded::default();
         for rows in std::mem::take(&mut self.0).into_values() {
             let mut stage = Correlate::new(&settings);
             for (key, value) in &rows {
                 stage.restore(key, value)?;
             }
             stage.restored()?;
-            incidents.extend(stage.incidents());
+            loaded.incidents.extend(stage.incidents());
+            loaded.results.extend(stage.results().cloned());
         }
-        Ok(incidents)
+        Ok(loaded)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -12,14 +13,18 @@ use muster::api::{Parts, Settings, bind, serve};
 use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
+use muster::live::Live;
+use muster::model::alert::{Refusal, Side, TurnedDown};
 use muster::model::change::Counts;
+use muster::model::command::{Outcome, Refused};
 use muster::model::{
-    AlertId, Change, ChangeKind, Identity, IncidentId, Member, Resolution, Span, Status, TagValue,
-    Tags, Timestamp, Why,
+    AlertId, Change, ChangeKind, CommandResult, Identity, IncidentId, Member, Pair, RequestId,
+    Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Outgoing, Reason, Route, Topic};
 use muster::telemetry::{Health, Metrics};
+use muster::worker::commands::Commands;
 use muster::worker::intake::{self, Decoded, IntakeFeed, Rejected};
 use serde_json::{Value, json};
 
@@ -131,13 +136,16 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (intake, feed) =
         intake::queue(queue, Arc::new(decode), Box::new(gate.clone()), metrics.clone());
     let board = Arc::new(Board::new(board::Settings::default(), metrics.clone()));
+    let commands = Commands::new(Box::new(gate.clone()), 2);
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
-        settings: settings.clone(),
+        settings: Live::new(settings.clone()),
+        reload: None,
         clock: clock.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
         board: Some(Arc::clone(&board)),
+        commands: Some(commands),
         intake: Some(intake),
         stop: stop.clone(),
     };
@@ -284,6 +292,7 @@ fn member(host: &str) -> Member {
         status: Status::Critical,
         firing: true,
         flapping: false,
+        chronic: false,
         description: "busy".into(),
         tags: Tags::default(),
         links: Default::default(),
@@ -311,6 +320,8 @@ fn incident(nth: i64) -> Change {
         changed_at: at,
         resolved: over.then_some((at, Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: 1, total: 1, events: 1, hosts: 1, checks: 1 },
         hosts: vec![host.as_str().into()],
         checks: vec!["cpu".into()],
@@ -320,8 +331,17 @@ fn incident(nth: i64) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: Vec::new(),
+        left: Vec::new(),
         alerts: vec![member(&host)],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 
@@ -330,6 +350,125 @@ fn titles(answer: &Answer) -> Vec<String> {
     let body = answer.json();
     let incidents = body["incidents"].as_array().expect("a list");
     incidents.iter().map(|one| one["title"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// An incident of three, the last of which was turned down by the first incident.
+fn gathered() -> Change {
+    let mut change = incident(8);
+    let by = vec![("cluster".into(), "web".into())];
+    let pair = Pair { pattern: "cluster".into(), by, source: None, chronic: false };
+    let mut alerts: Vec<Member> = (0..3).map(|nth| member(&format!("db-{nth}"))).collect();
+    alerts.sort_by_key(|alert| alert.id);
+    for alert in &mut alerts[1..] {
+        alert.why.pair = Some(pair.clone());
+    }
+    alerts[2].why.turned_down = vec![TurnedDown {
+        incident: incident(0).id,
+        pattern: "host".into(),
+        reason: Refusal::OutsideWindow,
+        apart: Span::from_secs(3_640),
+        missed: Some((Span::from_secs(40), Side::Late)),
+        besides: Vec::new(),
+    }];
+    change.further = vec![Pair { pattern: "rack".into(), ..pair.clone() }];
+    change.pair = Some(pair);
+    change.counts.total = 3;
+    change.alerts = alerts;
+    change
+}
+
+#[test]
+fn an_incident_explains_itself_page_by_page() {
+    let rig = rig(settings(), &intake::Settings::default());
+    let whole = gathered();
+    let (id, alerts) = (whole.id, whole.alerts.clone());
+    rig.board.load(NOW, vec![incident(0), whole]);
+    let first = rig.get(&format!("/v1/incidents/{id}/explain?limit=2")).json();
+    let names: Vec<_> =
+        first["pairs"].as_array().expect("a list").iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["cluster", "rack"]);
+    assert_eq!(first["alerts"].as_array().map(Vec::len), Some(2));
+    let text = first["text"].as_str().expect("a text");
+    assert!(text.contains("   2. ") && text.contains("… and 1 more alert"), "{text}");
+    assert_eq!(first["next"], json!(alerts[1].id.to_string()));
+    let path = format!("/v1/incidents/{id}/explain?cursor={}", alerts[1].id);
+    let second = rig.get(&path).json();
+    let (text, other) = (second["text"].as_str().expect("a text"), incident(0).id);
+    let refused = format!("not {other} (\"web-0\") by `host`: outside its window, 40s too late");
+    assert!(text.contains("   3. ") && text.contains(&refused), "{text}");
+    assert_eq!(second["incidents"][other.to_string()], json!({"title": "web-0", "state": "open"}));
+    assert_eq!((&second["next"], &second["as_of"]), (&Value::Null, &first["as_of"]));
+    assert_eq!(second["alerts"][0]["why"]["turned_down"][0]["missed_ms"], json!(40_000));
+    assert_eq!(second["alerts"][0]["near_misses"], json!([]), "it is not alone");
+    for (query, reason) in [("limit=0", "bad_query"), ("cursor=x", "bad_id"), ("x=1", "bad_query")]
+    {
+        let answer = rig.get(&format!("/v1/incidents/{id}/explain?{query}"));
+        assert_eq!((answer.status, answer.reason().as_str()), (400, reason), "{query}");
+    }
+}
+
+#[test]
+fn an_alert_explains_itself_wherever_it_is() {
+    let rig = rig(settings(), &intake::Settings::default());
+    let (whole, mut alone) = (gathered(), incident(2));
+    let third = whole.alerts[2].id;
+    alone.alerts[0].why.turned_down = whole.alerts[2].why.turned_down.clone();
+    let single = alone.alerts[0].id;
+    rig.board.load(NOW, vec![incident(0), whole, alone]);
+    let answer = rig.get(&format!("/v1/alerts/{third}/explain")).json();
+    assert_eq!(answer["id"], json!(gathered().id.to_string()));
+    assert_eq!(answer["alert"]["why"]["pattern"]["name"], json!("cluster"));
+    let answer = rig.get(&format!("/v1/alerts/{single}/explain")).json();
+    let miss = format!(
+        "would have joined {} (\"web-0\") by `host` had it started 40s earlier",
+        incident(0).id
+    );
+    assert_eq!(answer["alert"]["near_misses"], json!([miss]));
+    assert!(answer["text"].as_str().is_some_and(|text| text.contains(&miss)), "{answer}");
+    // An id of the other kind is refused by name, and one that is not there is not found.
+    let wrong = rig.get(&format!("/v1/alerts/{}/explain", gathered().id));
+    assert_eq!((wrong.status, wrong.reason().as_str()), (400, "bad_id"));
+    assert!(wrong.body.contains("is the id of an incident"), "{}", wrong.body);
+    let gone = AlertId::derive(NOW, &Identity::new("n", Some("gone"), None, None), 0);
+    let gone = rig.get(&format!("/v1/alerts/{gone}/explain"));
+    assert_eq!((gone.status, gone.reason().as_str()), (404, "no_such_alert"));
+}
+
+#[test]
+fn explain_on_the_command_line_prints_what_the_api_says() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, vec![incident(0), gathered()]);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .args(["explain", "--api", &format!("http://{}", rig.address)])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("utf-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let id = gathered().id.to_string();
+    let told = rig.get(&format!("/v1/incidents/{id}/explain")).json();
+    assert_eq!(
+        run(&[&id]),
+        (Some(0), told["text"].as_str().expect("a text").to_owned(), String::new())
+    );
+    let (code, out, _) = run(&[&id, "--json", "--limit", "1"]);
+    let json: Value = serde_json::from_str(&out).expect("one JSON object");
+    assert_eq!((code, &json["next"]), (Some(0), &json["alerts"][0]["id"]));
+    let (code, out, _) = run(&[&id, "--limit", "1"]);
+    let next = json["next"].as_str().expect("an id");
+    assert!(code == Some(0) && out.ends_with(&format!("Go on with --after {next}\n")), "{out}");
+    let (code, out, _) = run(&[&id, "--after", next]);
+    assert!(code == Some(0) && out.contains("   2. ") && !out.contains("   1. "), "{out}");
+    let (code, out, _) = run(&[next]);
+    assert!(code == Some(0) && out.contains(next), "{out}");
+    let (code, _, err) = run(&["inc_x"]);
+    assert!(code == Some(64) && err.contains("is no incident id"), "{err}");
+    rig.stop.begin();
+    rig.until("it is gone", || TcpStream::connect(rig.address).is_err());
+    let (code, _, err) = run(&[&id]);
+    assert!(code == Some(1) && err.contains("is `muster run` there"), "{err}");
 }
 
 #[test]
@@ -662,4 +801,123 @@ fn health_says_what_is_wrong_and_metrics_say_how_old_the_board_is() {
     ] {
         assert!(answer.body.lines().any(|found| found == line), "{line} in {}", answer.body);
     }
+}
+
+// Commands, with correlate played by the test: two partitions of its log.
+
+impl Rig {
+    fn begin_command(&self, path: &str, body: &Value) -> TcpStream {
+        let body = body.to_string();
+        self.send(&format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// The `nth` command that was written, counted from 0.
+    fn written(&self, nth: usize) -> Value {
+        self.until("a command is written", || self.gate.get(|state| state.appended.len() > nth));
+        let (topic, text) = self.gate.get(|state| state.appended[nth].clone());
+        assert_eq!(topic, Topic::Alerts);
+        serde_json::from_str(&text).expect("a command")
+    }
+
+    /// A partition answers a command.
+    fn learn(&self, partition: u32, confirm: Option<u64>, outcome: Outcome, count: u64) {
+        self.board.learn(CommandResult {
+            request: RequestId::parse("r1").expect("an id"),
+            partition,
+            at: NOW,
+            action: "resolve".into(),
+            confirm,
+            outcome,
+            count,
+            message: format!("partition {partition} speaks").into(),
+            incidents: Vec::new(),
+            lines: Vec::new(),
+        });
+    }
+}
+
+const ASKS: Outcome = Outcome::Refused(Refused::Confirm);
+
+#[test]
+fn what_concerns_all_shards_is_counted_in_each_and_confirmed_in_all() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, Vec::new());
+    let ask = |confirm: Option<u64>| {
+        let body =
+            json!({"actor": "ann", "match": ["a=b"], "request_id": "r1", "confirm": confirm});
+        rig.begin_command("/v1/incidents/resolve", &body)
+    };
+    let stream = ask(None);
+    assert_eq!(
+        (&rig.written(0)["confirm"], &rig.written(1)["confirm"]),
+        (&Value::Null, &Value::Null)
+    );
+    rig.learn(0, None, ASKS, 2);
+    assert!(is_silent(&stream), "one of two has answered");
+    rig.learn(1, None, ASKS, 1);
+    let answer_1 = answer(stream);
+    assert_eq!((answer_1.status, answer_1.reason().as_str()), (409, "confirm"));
+    assert_eq!(answer_1.json()["count"], 3);
+    assert!(
+        answer_1.json()["error"]["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("`confirm` 3"))
+    );
+
+    // A count of before is no answer now: each is asked again, and there is one more.
+    let stream = ask(Some(3));
+    rig.written(3);
+    rig.learn(0, None, ASKS, 2);
+    rig.learn(1, None, ASKS, 2);
+    let answer_2 = answer(stream);
+    assert_eq!((answer_2.status, &answer_2.json()["count"]), (409, &json!(4)));
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 4, "nothing was confirmed");
+
+    let stream = ask(Some(4));
+    rig.written(5);
+    rig.learn(0, None, ASKS, 3);
+    rig.learn(1, None, Outcome::Done, 0);
+    assert_eq!((answer(stream).status, rig.gate.get(|state| state.appended.len())), (409, 6));
+
+    let stream = ask(Some(3));
+    rig.written(7);
+    rig.learn(0, None, ASKS, 3);
+    assert_eq!(rig.written(8)["confirm"], 3, "its own count");
+    assert_eq!(rig.written(9)["confirm"], 0);
+    rig.learn(0, None, ASKS, 3);
+    assert!(is_silent(&stream), "the count that was asked for is no answer to the confirmed one");
+    rig.learn(0, Some(3), Outcome::Done, 3);
+    let done = answer(stream);
+    assert_eq!((done.status, &done.json()["count"]), (200, &json!(3)), "{}", done.body);
+    // Sent once more, with whatever count: what is known is answered, and nothing is written.
+    assert_eq!(answer(ask(Some(9))).json(), done.json());
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 10);
+}
+
+#[test]
+fn a_command_without_a_result_in_time_is_202_and_tells_where_it_will_be() {
+    let rig = rig(settings(), &intake::Settings::default());
+    rig.board.load(NOW, vec![incident(2)]);
+    let path = format!("/v1/incidents/{}/resolve", incident(2).id);
+    let body = json!({"actor": "ann", "request_id": "r1"});
+    let late = answer(rig.begin_command(&path, &body));
+    assert_eq!((late.status, late.header("location")), (202, Some("/v1/commands/r1")));
+    assert_eq!(late.json()["outcome"], "pending");
+    assert_eq!(rig.written(0)["incidents"], json!([incident(2).id.to_string()]));
+    assert_eq!(rig.get("/v1/commands/r1").status, 404);
+    for partition in 0..2 {
+        rig.learn(partition, None, Outcome::Done, 1);
+    }
+    let found = rig.get("/v1/commands/r1");
+    assert_eq!((found.status, &found.json()["outcome"]), (200, &json!("done")));
+    assert_eq!(answer(rig.begin_command(&path, &body)).status, 200);
+    // Where the log cannot be written nothing is known, and the same may be sent again.
+    rig.gate.set(|state| state.fails = true);
+    let other = json!({"actor": "ann", "request_id": "r2"});
+    let failed = answer(rig.begin_command(&path, &other));
+    assert_eq!((failed.status, failed.reason().as_str()), (503, "journal_unavailable"));
+    rig.stop.begin();
 }

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use muster::collect::decode::{Decoded, decode};
 use muster::collect::{self, Limits};
 use muster::model::{
-    CorrelateSettings, FlappingSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
+    Chronic, CorrelateSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
 };
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
-use muster::wire::{change, ledger, row, settings, update};
+use muster::wire::{change, command, ledger, rate, request, row, settings, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -40,12 +40,12 @@ fn pipeline(way: Way) -> Pipeline {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        chronic: Chronic::default(),
     };
     let correlate = CorrelateSettings {
-        reopen_window: Span::from_secs(1_800),
-        flapping: FlappingSettings::default(),
         ok_memory_max: 100,
         patterns: vec![pattern],
+        ..CorrelateSettings::default()
     };
     Pipeline::new(collect, correlate, way)
 }
@@ -590,9 +590,8 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
     let settings = collect::Settings { sources: vec![source], cache_max: 10, limits };
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
-        flapping: FlappingSettings::default(),
         ok_memory_max: 1,
-        patterns: Vec::new(),
+        ..CorrelateSettings::default()
     };
     let mut pipeline = Pipeline::new(settings, correlate, Way::SentOn);
     let sent = json!({
@@ -754,6 +753,7 @@ fn logged() -> impl Strategy<Value = (Kind, Vec<u8>)> {
         2 => damaged(touch).prop_map(kind(Kind::Touch)),
         1 => settings.clone().prop_map(kind(Kind::Settings)),
         1 => damaged(settings).prop_map(kind(Kind::Settings)),
+        2 => damaged(Just(fixture("command.v1.json"))).prop_map(kind(Kind::Command)),
         1 => noise().prop_map(kind(Kind::Tick)),
         2 => (prop::sample::select(&Kind::ALL[..]), prop_oneof![noise().boxed(), extreme]),
     ]
@@ -799,6 +799,7 @@ proptest! {
                     Kind::Update => update::decode(bytes).is_ok(),
                     Kind::Touch => update::decode_touch(bytes).is_ok(),
                     Kind::Settings => settings::decode(bytes).is_ok(),
+                    Kind::Command => command::decode(bytes).is_ok(),
                     other => *other == Kind::Tick,
                 };
                 let letters = &pipeline.dead()[before..];
@@ -853,7 +854,7 @@ proptest! {
 /// Writes again what it reads; none for what is refused.
 type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
-const FORMATS: [(&str, Rewrite); 9] = [
+const FORMATS: &[(&str, Rewrite)] = &[
     ("update.v1.json", |bytes| said(update::decode(bytes)).map(|read| update::encode(&read))),
     ("touch.v1.json", |bytes| {
         said(update::decode_touch(bytes)).map(|read| update::encode_touch(&read))
@@ -866,7 +867,15 @@ const FORMATS: [(&str, Rewrite); 9] = [
     ("alert.v1.json", |bytes| rewrite_row(b"a/", bytes)),
     ("incident.v1.json", |bytes| rewrite_row(b"i/", bytes)),
     ("ok.v1.json", |bytes| rewrite_row(b"o/", bytes)),
+    ("rate.v1.json", |bytes| rewrite_row(b"b/", bytes)),
     ("mark.v1.json", |bytes| rewrite_row(row::MARK_KEY, bytes)),
+    ("incident.v1.commands.json", |bytes| rewrite_row(b"i/", bytes)),
+    ("result.v1.json", |bytes| rewrite_row(b"c/", bytes)),
+    ("undo.v1.json", |bytes| rewrite_row(b"u/", bytes)),
+    ("command.v1.json", |bytes| said(command::decode(bytes)).map(|read| command::encode(&read))),
+    ("change.v1.commands.json", |bytes| {
+        said(change::decode(bytes)).map(|read| change::encode(&read))
+    }),
 ];
 
 fn said<T>(read: Result<T, muster::wire::WireError>) -> Option<T> {
@@ -881,8 +890,11 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Alert(alert) => row::encode_alert(&alert),
         row::CorrelateRow::Incident(incident) => row::encode_incident(&incident),
         row::CorrelateRow::Ok(ok) => row::encode_ok(&ok),
+        row::CorrelateRow::Rate(rate) => rate::encode(&rate),
         row::CorrelateRow::Mark(mark) => row::encode_mark(mark),
         row::CorrelateRow::Settings(bytes) => bytes,
+        row::CorrelateRow::Result(result) => command::encode_result(&result),
+        row::CorrelateRow::Undoable(undoable) => request::encode_undo(&undoable),
     })
 }
 

@@ -278,6 +278,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ("collect: {cache_max: -1}", "collect.cache_max", "-1", "is not a whole number"),
     ("collect: {limits: {depth: 1000}}", "collect.limits.depth", "1000", "is more than 120"),
     ("correlate: {reopen_window: 31d}", "correlate.reopen_window", "31d", "is more than 30d"),
+    ("correlate: {dismiss_for: 30s}", "correlate.dismiss_for", "30s", "is less than 1m"),
     ("correlate: {flapping: off}", "correlate.flapping", "off", "is not a table"),
     (
         "correlate: {flapping: {changes: 101}}",
@@ -290,6 +291,14 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "correlate.flapping.changes",
         "-1",
         "is not a whole number",
+    ),
+    ("correlate: {chronic: {of: 32}}", "correlate.chronic.of", "32", "is more than 31"),
+    ("correlate: {chronic: {days: 8}}", "correlate.chronic.days", "8", "is more than the days"),
+    (
+        "correlate: {patterns: [{name: a, by: [host], chronic: never}]}",
+        "correlate.patterns[0].chronic",
+        "never",
+        "neither separate nor join",
     ),
     ("correlate: {flapping: {within: 0s}}", "correlate.flapping.within", "0s", "is less than 1s"),
     (

@@ -4,16 +4,20 @@
 
 mod api;
 mod bad_input;
+mod commands;
 mod config;
 mod exactness;
 mod journal;
 mod kafka;
 mod laws;
 mod notify;
+mod oracle;
 mod process;
 mod quality;
 mod real_input;
+mod reload;
 mod replay;
+mod replay_log;
 mod scenarios;
 mod shutdown;
 mod stages_apart;

@@ -19,6 +19,7 @@ use muster::journal::{
     Appender, Class, Commit, Feed, Follower, From, Group, Journal, JournalError, OwnedRecord,
     Polled,
 };
+use muster::live::Live;
 use muster::model::event::Links;
 use muster::model::{
     AlertId, Change, ChangeKind, Counts, Identity, IncidentId, Matchers, Member, Resolution, Span,
@@ -315,7 +316,7 @@ impl Bench {
     fn run(&self, settings: Settings) -> Running {
         let stop = Shutdown::new();
         let parts = Deliver {
-            settings: Arc::new(settings),
+            settings: Live::new(settings),
             journal: Arc::new(self.log.clone()),
             runtime: self.runtime.handle().clone(),
             clock: Arc::new(SystemClock),
@@ -400,6 +401,7 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         status,
         firing: !over,
         flapping: false,
+        chronic: false,
         description: "512 MB free".into(),
         tags: Tags::default(),
         links: Links::new(),
@@ -420,6 +422,8 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         changed_at: start,
         resolved: over.then_some((start, Resolution::AllOk)),
         pair: None,
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: u32::from(!over), total: 1, events: 1, hosts: 1, checks: 1 },
         hosts: vec![host.into()],
         checks: vec!["disk /".into()],
@@ -429,8 +433,17 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         flapping: false,
         continues: None,
         continued_by: None,
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![member.id],
+        left: Vec::new(),
         alerts: vec![member],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
 }
 

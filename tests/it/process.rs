@@ -48,6 +48,13 @@ impl Muster {
         self.child.wait().expect("it has ended");
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs");
+        assert!(sent.success(), "SIGHUP was not sent");
+    }
+
     /// SIGTERM; the exit code, and how long it took.
     fn terminate(mut self) -> (Option<i32>, Duration) {
         let asked = Stopwatch::start();

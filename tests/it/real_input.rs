@@ -20,7 +20,7 @@ use muster::testing::broker;
 use muster::wire;
 use serde_json::Value;
 
-use crate::exactness::{quiet, whole};
+use crate::exactness::{joined, quiet, whole};
 use crate::process::{Muster, free_port, metrics, wait_until};
 
 const PATTERNS: &str = include_str!("../../config/examples/quality.yaml");
@@ -31,15 +31,17 @@ fn lines(name: &str) -> Vec<String> {
     BufReader::new(GzDecoder::new(file)).lines().map(|line| line.expect("text")).collect()
 }
 
-/// Which alert joined which incident, in order.
-type Joins = Vec<(String, String)>;
+/// Which alert joined which incident, in order, and an incident's number by the order of opening:
+/// what comes late is named by when it came, so that ids are not the same in every run.
+type Joins = Vec<(usize, String)>;
 
 fn joins<'a>(changes: impl Iterator<Item = &'a [u8]>) -> Joins {
-    let mut joins = Vec::new();
+    let (mut joins, mut numbers) = (Vec::new(), BTreeMap::new());
     for bytes in changes {
         let change = wire::change::decode(bytes).expect("a change");
-        let id = change.id.to_string();
-        joins.extend(change.joined.iter().map(|alert| (id.clone(), alert.to_string())));
+        let next = numbers.len();
+        let number = *numbers.entry(change.id).or_insert(next);
+        joins.extend(joined(&change).map(|alert| (number, alert)));
     }
     joins
 }

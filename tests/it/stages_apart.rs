@@ -86,6 +86,19 @@ fn one_process_a_stage_does_what_one_process_does() {
         || matches!(incidents().as_slice(), [one] if one["counts"]["firing"] == 3),
     );
     let id = incidents()[0]["id"].as_str().expect("an id").to_owned();
+    // What people ask for goes from one process to another and its answer comes back.
+    let command = |word: &str, body: Value| {
+        let asked = client.post(url(&format!("/v1/incidents/{id}/{word}"))).json(&body);
+        runtime.block_on(async {
+            let answer = asked.send().await.expect("an answer");
+            (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"))
+        })
+    };
+    let asked = json!({"actor": "ann", "request_id": "apart"});
+    let (status, answer) = command("acknowledge", asked.clone());
+    assert_eq!((status, &answer["outcome"]), (200, &json!("done")), "{answer}");
+    assert_eq!(command("acknowledge", asked), (200, answer), "a repeat gets the first result");
+    assert_eq!(incidents()[0]["acknowledged"]["by"], "ann");
     for host in ["web-1", "web-2", "web-3"] {
         assert_eq!(post(event(host, "ok")).expect("an answer"), 202);
     }

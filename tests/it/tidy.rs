@@ -357,8 +357,9 @@ fn hold(schema: &jsonschema::Validator, value: &Value) -> Result<(), String> {
 mod full {
     //! Events and changes with everything in them, for the schemas.
 
-    use muster::model::alert::{Refusal, TurnedDown};
+    use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
     use muster::model::change::Counts;
+    use muster::model::command::{Audience, Comment, SnoozeEnds, Snoozed};
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
@@ -373,6 +374,7 @@ mod full {
             pattern: "cluster".into(),
             by: order.map(|tag| (tag.into(), "web".into())).into(),
             source: Some("nagios".into()),
+            chronic: false,
         }
     }
 
@@ -407,12 +409,23 @@ mod full {
             pattern: "host".into(),
             reason,
             apart: Span::MINUTE,
+            missed: Some((Span::MINUTE, Side::Late)),
+            besides: vec![Refusal::Full],
+        });
+        let moves = MoveKind::ALL.map(|kind| Moved {
+            kind,
+            from: IncidentId::derive(NOW, &identity, 3),
+            by: "anna".into(),
+            at: NOW,
+            request: "r-1".into(),
         });
         let why = Why {
             pair: Some(pair(["env", "cluster"])),
             apart: Span::MINUTE,
             turned_down: turned_down.into(),
             more: 2,
+            lacks: vec![Lack { pattern: "host".into(), tag: "host".into() }],
+            moves: moves.into(),
         };
         let alert = Member {
             id: AlertId::derive(NOW, &identity, 0),
@@ -422,6 +435,7 @@ mod full {
             status: Status::Critical,
             firing: true,
             flapping: true,
+            chronic: false,
             description: "512 MB free (3%)".into(),
             tags: tags(),
             links: [("graph".into(), "https://graphs.example/1".into())].into(),
@@ -442,17 +456,33 @@ mod full {
             changed_at: NOW,
             resolved: None,
             pair: Some(pair(["cluster", "env"])),
+            further: vec![pair(["env", "cluster"])],
+            further_cut: 1,
             counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
             hosts: vec!["web-1".into()],
             checks: vec!["disk /".into()],
             sources: vec!["nagios".into()],
             tags: tags(),
-            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW }),
+            acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
             continues: Some(incident),
             continued_by: Some(incident),
+            merged_into: Some(incident),
+            merged_from: vec![incident],
+            split_from: Some(incident),
+            split_into: vec![incident],
             joined: vec![alert.id],
+            left: vec![alert.id],
             alerts: vec![alert],
+            assignee: Some("bob".into()),
+            snoozed: Some(Snoozed {
+                by: "ann".into(),
+                until: NOW,
+                ends_on: SnoozeEnds { new_alert: true, worse: true, reopened: true },
+                status: Status::Critical,
+            }),
+            actor: Some("ann".into()),
+            comment: Some(Comment { text: "on it".into(), audience: Audience::Public }),
         }
     }
 
@@ -470,8 +500,17 @@ mod full {
             flapping: false,
             continues: None,
             continued_by: None,
+            merged_into: None,
+            merged_from: Vec::new(),
+            split_from: None,
+            split_into: Vec::new(),
             joined: Vec::new(),
+            left: Vec::new(),
             alerts: Vec::new(),
+            assignee: None,
+            snoozed: None,
+            actor: None,
+            comment: None,
             ..change()
         }
     }
@@ -482,7 +521,8 @@ fn changes_are_as_their_schema_says() {
     use muster::model::Resolution;
     let schema = schema("change");
     let full = full::change();
-    for change in [full.clone(), full::bare(Resolution::AllOk), full::bare(Resolution::Expired)] {
+    let over = Resolution::ALL.map(full::bare);
+    for change in [full.clone()].into_iter().chain(over) {
         let bytes = muster::wire::change::encode(&change);
         let value: Value = serde_json::from_slice(&bytes).expect("changes are JSON");
         hold(&schema, &value).unwrap_or_else(|why| panic!("{why} in {value}"));
@@ -491,7 +531,21 @@ fn changes_are_as_their_schema_says() {
         let text: Value = serde_json::from_str(&read("config/schema/change.json")).expect("JSON");
         for name in value.as_object().expect("an object").keys() {
             assert!(text["properties"].get(name).is_some(), "the schema leaves out `{name}`");
-            assert!(text["required"].as_array().is_some_and(|all| all.contains(&json!(name))));
+            // Left out where there is nothing to say, so that they need not be there.
+            let optional = [
+                "snoozed",
+                "comment",
+                "further_patterns",
+                "further_patterns_cut",
+                "merged_into",
+                "merged_from",
+                "split_from",
+                "split_into",
+                "left",
+            ];
+            let optional = optional.contains(&name.as_str());
+            let required = text["required"].as_array().expect("a list").contains(&json!(name));
+            assert!(optional != required, "`{name}`: whether it is required");
         }
     }
     let good = muster::wire::change::to_json(&full);

@@ -9,18 +9,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Refusal, TurnedDown};
+use muster::model::alert::{Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+use muster::model::command::{
+    Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
+    Which,
+};
 use muster::model::event::{Links, Report};
-use muster::model::incident::Acknowledged;
+use muster::model::incident::{Acknowledged, Gone};
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Alert, AlertId, Change, ChangeKind, CorrelateSettings, Counts, Event, FlappingSettings, Flaps,
-    Identity, Incident, IncidentId, Matchers, Member, Pair, Pattern, Resolution, Span, Status,
-    TagValue, Tags, Timestamp, Update, Why,
+    Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
+    CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Identity, Incident, IncidentId,
+    Matchers, Member, Pair, Pattern, RequestId, Resolution, Span, Status, TagValue, Tags,
+    Timestamp, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
-use muster::wire::{WireError, change, event, row, settings, update};
+use muster::wire::{
+    WireError, change, command, event, request as wire_request, row, settings, update,
+};
 use proptest::prelude::*;
 
 /// The bytes of a fixture; the line end that editors like is not part of it.
@@ -118,19 +125,29 @@ fn pair() -> Pair {
         pattern: "cluster and env".into(),
         by: vec![("env".into(), "prod".into()), ("cluster".into(), "web \"a\"".into())],
         source: Some("nagios".into()),
+        chronic: false,
     }
 }
 
 fn why() -> Why {
     let turned_down = Refusal::ALL.into_iter().zip("wxyz".chars()).map(|(reason, last)| {
         let apart = Span::from_millis(1_000);
-        TurnedDown { incident: incident_id(last), pattern: "host".into(), reason, apart }
+        TurnedDown {
+            incident: incident_id(last),
+            pattern: "host".into(),
+            reason,
+            apart,
+            missed: None,
+            besides: Vec::new(),
+        }
     });
     Why {
         pair: Some(pair()),
         apart: Span::from_millis(61_001),
         turned_down: turned_down.collect(),
         more: 7,
+        lacks: Vec::new(),
+        moves: Vec::new(),
     }
 }
 
@@ -190,6 +207,7 @@ fn an_alert() -> Alert {
         acknowledged: true,
         resolved: Some((later(5), Resolution::Expired)),
         why: why(),
+        chronic: false,
     }
 }
 
@@ -204,14 +222,59 @@ fn an_incident() -> Incident {
         changed_at: later(3),
         resolved: Some((later(4), Resolution::AllOk)),
         severity: Status::Warning,
-        pairs: vec![pair(), Pair { source: None, by: Vec::new(), pattern: "all".into() }],
+        pairs: vec![
+            pair(),
+            Pair { source: None, chronic: false, by: Vec::new(), pattern: "all".into() },
+        ],
         tags: tags(),
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
-        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(5) }),
+        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(5), until: None }),
+        assignee: None,
+        snoozed: None,
         updated_at: Some(later(6)),
         remind_at: None,
         updates: vec![alert_id()],
+        gone: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
+        reshaped_at: None,
+    }
+}
+
+/// What came with merge and split.
+fn a_move(kind: MoveKind) -> Moved {
+    let (from, by) = (incident_id('d'), "anna".into());
+    Moved { kind, from, by, at: later(7), request: "r-1".into() }
+}
+
+fn a_moved_alert() -> Alert {
+    let why = Why { moves: MoveKind::ALL.map(a_move).to_vec(), ..why() };
+    Alert { why, ..an_alert() }
+}
+
+fn a_merged_incident() -> Incident {
+    let gone = Gone {
+        into: Some(incident_id('d')),
+        kind: MoveKind::Merged,
+        at: later(7),
+        by: "anna".into(),
+        request: "r-1".into(),
+        resolved: Some((later(6), Resolution::Expired)),
+        title: "web: 12 hosts · ok".into(),
+        hosts: vec!["web-1".into()],
+        checks: vec!["disk /".into()],
+        sources: vec!["nagios".into()],
+    };
+    Incident {
+        resolved: Some((later(7), Resolution::Merged)),
+        gone: Some(Box::new(gone)),
+        merged_from: vec![incident_id('e')],
+        split_from: Some(incident_id('f')),
+        split_into: vec![incident_id('g')],
+        reshaped_at: Some(later(7)),
+        ..an_incident()
     }
 }
 
@@ -224,6 +287,7 @@ fn a_change() -> Change {
         status: Status::Info,
         firing: false,
         flapping: false,
+        chronic: false,
         description: odd_text().into(),
         tags: tags(),
         links: links(),
@@ -264,25 +328,169 @@ fn a_change() -> Change {
         changed_at: later(2),
         resolved: Some((later(3), Resolution::Expired)),
         pair: Some(pair()),
+        further: Vec::new(),
+        further_cut: 0,
         counts: Counts { firing: 3, total: 5, events: 812, hosts: 3, checks: 2 },
         hosts: vec!["web-1".into(), "web-2".into()],
         checks: vec!["disk /".into()],
         sources: vec!["nagios".into()],
         tags: tags(),
-        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4) }),
+        acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4), until: None }),
         flapping: false,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
+        merged_into: None,
+        merged_from: Vec::new(),
+        split_from: None,
+        split_into: Vec::new(),
         joined: vec![alert_id()],
+        left: Vec::new(),
         alerts: vec![member, plain],
+        assignee: None,
+        snoozed: None,
+        actor: None,
+        comment: None,
     }
+}
+
+/// With what an explanation rests on: it was not kept before.
+fn an_explained_change() -> Change {
+    let mut change = a_change();
+    change.further = vec![pair()];
+    change.further_cut = 2;
+    let why = &mut change.alerts[0].why;
+    let missed =
+        [(40_000, Side::Late), (1, Side::Early)].map(|(by, side)| (Span::from_millis(by), side));
+    for (turned_down, missed) in why.turned_down.iter_mut().zip(missed) {
+        turned_down.missed = Some(missed);
+        turned_down.besides = vec![Refusal::Resolved, Refusal::Full];
+    }
+    why.lacks = vec![Lack { pattern: "rack".into(), tag: "rack \"r\"".into() }];
+    change
 }
 
 /// What came with flapping.
 fn a_flapping_change() -> Change {
-    let mut change = Change { kinds: ChangeKind::ALL.to_vec(), flapping: true, ..a_change() };
+    let kinds = [
+        "opened",
+        "reopened",
+        "grew",
+        "worsened",
+        "eased",
+        "updated",
+        "acknowledged",
+        "continued",
+        "flapping",
+        "calmed",
+        "resolved",
+    ];
+    let kinds = kinds.map(|word| ChangeKind::parse(word).expect("a kind"));
+    let mut change = Change { kinds: kinds.to_vec(), flapping: true, ..a_change() };
     change.alerts[1].flapping = true;
     change
+}
+
+/// What came with merge and split.
+fn a_reshaped_change() -> Change {
+    let mut change = Change {
+        kinds: vec![
+            ChangeKind::Merged,
+            ChangeKind::Split,
+            ChangeKind::Undone,
+            ChangeKind::Recorrelated,
+            ChangeKind::Resolved,
+        ],
+        resolved: Some((later(3), Resolution::Merged)),
+        merged_into: Some(incident_id('d')),
+        merged_from: vec![incident_id('e'), incident_id('f')],
+        split_from: Some(incident_id('g')),
+        split_into: vec![incident_id('h')],
+        left: vec![alert_id()],
+        actor: Some("anna".into()),
+        ..a_change()
+    };
+    change.alerts[0].why.moves = MoveKind::ALL.map(a_move).to_vec();
+    change
+}
+
+/// What came with commands.
+fn a_commanded_change() -> Change {
+    let kinds = ["unacknowledged", "acknowledged", "assigned", "unsnoozed", "snoozed", "commented"];
+    let kinds = kinds.map(|word| ChangeKind::parse(word).expect("a kind"));
+    Change {
+        kinds: kinds.to_vec(),
+        resolved: Some((later(3), Resolution::ByHand)),
+        acknowledged: Some(Acknowledged { by: "ann".into(), at: START, until: Some(later(9)) }),
+        assignee: Some("bob".into()),
+        snoozed: Some(a_snooze()),
+        actor: Some("ann".into()),
+        comment: Some(Comment { text: odd_text().into(), audience: Audience::Internal }),
+        ..a_change()
+    }
+}
+
+fn a_snooze() -> Snoozed {
+    let ends_on = SnoozeEnds { new_alert: true, worse: false, reopened: true };
+    Snoozed { by: "ann".into(), until: later(8), ends_on, status: Status::Warning }
+}
+
+fn request(text: &str) -> RequestId {
+    RequestId::parse(text).expect("a request id")
+}
+
+/// One command of every kind, in the order of their words.
+fn the_commands() -> Vec<Command> {
+    let (incident, from) = (incident_id('c'), vec![incident_id('a'), incident_id('b')]);
+    let matchers = Matchers::parse(["host=~\"web-.*\"", "env!=\"dev\""]).expect("matchers");
+    let ends_on = a_snooze().ends_on;
+    let actions = [
+        Action::Acknowledge { incident, until: Some(later(9)) },
+        Action::Unacknowledge { incident },
+        Action::Assign { incident, to: Some("bob".into()) },
+        Action::Snooze { incident, until: later(9), ends_on },
+        Action::Unsnooze { incident },
+        Action::Resolve(Which::Matching(matchers)),
+        Action::Resolve(Which::Incidents(from.clone())),
+        Action::Comment { incident, text: "on it".into(), audience: Audience::Public },
+        Action::Merge { into: incident, from },
+        Action::Split { incident, alerts: vec![alert_id()] },
+        Action::SplitAll { incident },
+        Action::Undo { request: request("r-1") },
+        Action::Recorrelate { shard: Some("tenant-a".into()), mode: Mode::Apply },
+        Action::MaintenancePut { plan: "{}".into() },
+        Action::MaintenanceEnd { id: "mnt_1".into() },
+    ];
+    let command = |(nth, action)| Command {
+        request: request(&format!("r-{nth}")),
+        actor: "ann@example.com".into(),
+        confirm: (nth % 2 == 1).then_some(3),
+        action,
+    };
+    actions.into_iter().enumerate().map(command).collect()
+}
+
+fn a_result() -> CommandResult {
+    CommandResult {
+        request: request("r-1"),
+        partition: 3,
+        at: START,
+        action: "resolve".into(),
+        confirm: None,
+        outcome: Outcome::Refused(Refused::Confirm),
+        count: 4_812,
+        message: "4812 open incidents match".into(),
+        incidents: vec![(incident_id('c'), 7)],
+        lines: Vec::new(),
+    }
+}
+
+fn an_undo() -> Undoable {
+    let resolved = ResolvedByHand {
+        incident: incident_id('c'),
+        acknowledged: Some(Acknowledged { by: "ann".into(), at: START, until: None }),
+        snoozed: Some(a_snooze()),
+    };
+    Undoable { request: request("r-1"), at: START, what: Undo::Resolve(vec![resolved]) }
 }
 
 fn an_update() -> Update {
@@ -304,9 +512,6 @@ fn a_touch() -> Touch {
 fn a_settings() -> CorrelateSettings {
     let matchers = |texts: &[&str]| Matchers::parse(texts.iter().copied()).expect("matchers");
     CorrelateSettings {
-        reopen_window: Span::from_secs(1_800),
-        flapping: FlappingSettings::default(),
-        ok_memory_max: 200_000,
         patterns: vec![
             Pattern {
                 name: "cluster".into(),
@@ -316,6 +521,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: Some(Span::from_secs(300)),
                 cross_source: true,
                 max_alerts: 1_000,
+                chronic: Chronic::default(),
             },
             Pattern {
                 name: "host".into(),
@@ -325,8 +531,10 @@ fn a_settings() -> CorrelateSettings {
                 gap: None,
                 cross_source: false,
                 max_alerts: 2,
+                chronic: Chronic::default(),
             },
         ],
+        ..CorrelateSettings::default()
     }
 }
 
@@ -343,6 +551,16 @@ fn rows_of_version_1_are_what_they_were() {
     let key = row::ok_key(&identity);
     let ok = RememberedOk { identity, at: START, appended_at: later(1) };
     holds("ok.v1.json", &ok, row::encode_ok, |bytes| as_ok(&key, bytes));
+    let commanded = Incident {
+        assignee: Some("bob".into()),
+        snoozed: Some(a_snooze()),
+        resolved: Some((later(4), Resolution::ByHand)),
+        ..an_incident()
+    };
+    holds("incident.v1.commands.json", &commanded, row::encode_incident, |bytes| {
+        as_incident(&incident, bytes)
+    });
+    holds("undo.v1.json", &an_undo(), wire_request::encode_undo, wire_request::decode_undo);
     let mark = Mark { now: START, commits: 41, offset: 1_234_567 };
     holds("mark.v1.json", &mark, |mark| row::encode_mark(*mark), as_mark);
 }
@@ -354,6 +572,8 @@ fn keys_of_rows_are_what_they_were() {
         row::incident_key(incident_id('c')),
         row::ok_key(&Identity::new("nagios", Some("wéb"), Some(""), None)),
         row::ok_key(&Identity::new("nagios", None, None, Some("a:1"))),
+        wire_request::result_key(&request("a/1")),
+        wire_request::undo_key(&request("a/1")),
         SETTINGS_KEY.to_vec(),
         MARK_KEY.to_vec(),
     ];
@@ -362,6 +582,8 @@ fn keys_of_rows_are_what_they_were() {
         "i/inc_1kas3zjhv0123456789abc",
         "o/5:check6:nagios4:wéb0:",
         "o/3:key6:nagios3:a:10:",
+        "c/a/1",
+        "u/a/1",
         "s/settings",
         "t/mark",
     ];
@@ -376,6 +598,26 @@ fn records_of_version_1_are_what_they_were() {
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
+    holds("change.v1.reshaped.json", &a_reshaped_change(), change::encode, change::decode);
+    let moved = row::alert_key(alert_id());
+    holds("alert.v1.moved.json", &a_moved_alert(), row::encode_alert, |bytes| {
+        as_alert(&moved, bytes)
+    });
+    let merged = row::incident_key(incident_id('c'));
+    holds("incident.v1.merged.json", &a_merged_incident(), row::encode_incident, |bytes| {
+        as_incident(&merged, bytes)
+    });
+    holds("change.v1.commands.json", &a_commanded_change(), change::encode, change::decode);
+    holds("result.v1.json", &a_result(), command::encode_result, command::decode_result);
+    let stored = fixture("commands.v1.jsonl");
+    let mut lines = text(&stored).lines();
+    for known in the_commands() {
+        let line = lines.next().expect("a line for each");
+        assert_eq!(text(&command::encode(&known)), line);
+        assert_eq!(command::decode(line.as_bytes()), Ok(known));
+    }
+    assert_eq!(lines.next(), None);
+    holds("change.v1.explained.json", &an_explained_change(), change::encode, change::decode);
     holds(
         "event.v1.json",
         &(an_event(), later(456)),
@@ -433,6 +675,9 @@ fn an_unknown_version_is_refused_by_name() {
     refused("update.v9.json", update::decode);
     refused("touch.v9.json", update::decode_touch);
     refused("settings.v9.json", settings::decode);
+    refused("command.v9.json", command::decode);
+    refused("result.v9.json", command::decode_result);
+    refused("undo.v9.json", wire_request::decode_undo);
 }
 
 #[test]
@@ -535,27 +780,62 @@ fn any_links() -> impl Strategy<Value = Links> {
 fn any_pair() -> impl Strategy<Value = Pair> {
     let by = prop::collection::btree_map(any_text(), any_text(), 0..5);
     let by = by.prop_map(|by| by.into_iter().collect::<Vec<_>>()).prop_shuffle();
-    (any_text(), by, maybe(any_text())).prop_map(|(pattern, by, source)| Pair {
-        pattern,
-        by,
-        source,
-    })
+    (any_text(), by, maybe(any_text()), any::<bool>())
+        .prop_map(|(pattern, by, source, chronic)| Pair { pattern, by, source, chronic })
 }
 
 fn any_why() -> impl Strategy<Value = Why> {
-    let turned_down = (any_incident_id(), any_text(), any_of(&Refusal::ALL), any_span()).prop_map(
-        |(incident, pattern, reason, apart)| TurnedDown { incident, pattern, reason, apart },
-    );
-    (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>())
-        .prop_map(|(pair, apart, turned_down, more)| Why { pair, apart, turned_down, more })
+    let missed = maybe((any_span(), any_of(&[Side::Early, Side::Late])));
+    let besides = some(any_of(&Refusal::ALL), 2);
+    let turned_down =
+        (any_incident_id(), any_text(), any_of(&Refusal::ALL), any_span(), missed, besides)
+            .prop_map(|(incident, pattern, reason, apart, missed, besides)| TurnedDown {
+                incident,
+                pattern,
+                reason,
+                apart,
+                missed,
+                besides,
+            });
+    let lack = (any_text(), any_text()).prop_map(|(pattern, tag)| Lack { pattern, tag });
+    (
+        (maybe(any_pair()), any_span(), some(turned_down, 3), any::<u32>()),
+        (some(lack, 2), some(any_move(), 2)),
+    )
+        .prop_map(|((pair, apart, turned_down, more), (lacks, moves))| Why {
+            pair,
+            apart,
+            turned_down,
+            more,
+            lacks,
+            moves,
+        })
+}
+
+fn any_move() -> impl Strategy<Value = Moved> {
+    (any_of(&MoveKind::ALL), any_incident_id(), any_text(), any_time(), any_text())
+        .prop_map(|(kind, from, by, at, request)| Moved { kind, from, by, at, request })
+}
+
+fn any_gone() -> impl Strategy<Value = Gone> {
+    let names = || some(any_text(), 2);
+    ((maybe(any_incident_id()), any_move(), any_end()), (any_text(), names(), names(), names()))
+        .prop_map(|((into, moved, resolved), (title, hosts, checks, sources))| {
+            let Moved { kind, by, at, request, .. } = moved;
+            Gone { into, kind, at, by, request, resolved, title, hosts, checks, sources }
+        })
 }
 
 fn any_end() -> impl Strategy<Value = Option<(Timestamp, Resolution)>> {
-    maybe((any_time(), any_of(&[Resolution::AllOk, Resolution::Expired])))
+    maybe((any_time(), any_of(&Resolution::ALL)))
 }
 
 fn any_acknowledged() -> impl Strategy<Value = Option<Acknowledged>> {
-    maybe((any_text(), any_time()).prop_map(|(by, at)| Acknowledged { by, at }))
+    maybe((any_text(), any_time(), maybe(any_time())).prop_map(|(by, at, until)| Acknowledged {
+        by,
+        at,
+        until,
+    }))
 }
 
 pub(crate) fn any_event() -> impl Strategy<Value = Event> {
@@ -611,12 +891,18 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
         (any_alert_id(), any_identity(), any_incident_id(), any_status(), any::<bool>()),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
         (any_time(), any_time(), any_time(), any_time(), any_time()),
-        (any::<u64>(), any_end(), any_why(), some(any_time(), 5), maybe(any_flaps())),
+        (
+            (any::<u64>(), any::<bool>()),
+            any_end(),
+            any_why(),
+            some(any_time(), 5),
+            maybe(any_flaps()),
+        ),
     )
         .prop_map(|((id, identity, incident, status, acknowledged), texts, times, rest)| {
             let (shard, host, check, description, tags, links) = texts;
             let (started_at, changed_at, newest, alive_until, appended_at) = times;
-            let (events, resolved, why, status_changes, flapping) = rest;
+            let ((events, chronic), resolved, why, status_changes, flapping) = rest;
             Alert {
                 id,
                 identity,
@@ -639,6 +925,7 @@ pub(crate) fn any_alert() -> impl Strategy<Value = Alert> {
                 acknowledged,
                 resolved,
                 why,
+                chronic,
             }
         })
 }
@@ -648,12 +935,25 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
         (any_incident_id(), any::<u64>(), any_text(), any_status()),
         (any_time(), any_time(), any_time(), any_time(), any_end()),
         (some(any_pair(), 3), any_tags(), maybe(any_incident_id()), maybe(any_incident_id())),
-        (any_acknowledged(), maybe(any_time()), maybe(any_time()), some(any_alert_id(), 3)),
+        (
+            (any_acknowledged(), maybe(any_text()), maybe(any_snooze())),
+            maybe(any_time()),
+            maybe(any_time()),
+            some(any_alert_id(), 3),
+        ),
+        (
+            maybe(any_gone().prop_map(Box::new)),
+            some(any_incident_id(), 2),
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+            maybe(any_time()),
+        ),
     )
-        .prop_map(|((id, revision, shard, severity), times, shared, rest)| {
+        .prop_map(|((id, revision, shard, severity), times, shared, rest, reshaped)| {
+            let (gone, merged_from, split_from, split_into, reshaped_at) = reshaped;
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
-            let (acknowledged, updated_at, remind_at, updates) = rest;
+            let ((acknowledged, assignee, snoozed), updated_at, remind_at, updates) = rest;
             Incident {
                 id,
                 revision,
@@ -669,36 +969,70 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 continues,
                 continued_by,
                 acknowledged,
+                assignee,
+                snoozed,
                 updated_at,
                 remind_at,
                 updates,
+                gone,
+                merged_from,
+                split_from,
+                split_into,
+                reshaped_at,
             }
         })
 }
 
 fn any_member() -> impl Strategy<Value = Member> {
     (
-        (any_alert_id(), any_status(), any::<(bool, bool)>(), any_time(), any_time(), any_why()),
+        (
+            any_alert_id(),
+            any_status(),
+            any::<(bool, bool, bool)>(),
+            any_time(),
+            any_time(),
+            any_why(),
+        ),
         (any_text(), any_text(), any_text(), any_text(), any_tags(), any_links()),
     )
-        .prop_map(|((id, status, (firing, flapping), started_at, changed_at, why), texts)| {
-            let (source, host, check, description, tags, links) = texts;
-            Member {
-                id,
-                source,
-                host,
-                check,
-                status,
-                firing,
-                flapping,
-                description,
-                tags,
-                links,
-                started_at,
-                changed_at,
-                why,
-            }
-        })
+        .prop_map(
+            |((id, status, (firing, flapping, chronic), started_at, changed_at, why), texts)| {
+                let (source, host, check, description, tags, links) = texts;
+                Member {
+                    id,
+                    source,
+                    host,
+                    check,
+                    status,
+                    firing,
+                    flapping,
+                    chronic,
+                    description,
+                    tags,
+                    links,
+                    started_at,
+                    changed_at,
+                    why,
+                }
+            },
+        )
+}
+
+type People = (Option<Box<str>>, Option<Snoozed>, Option<Box<str>>, Option<Comment>);
+
+fn any_people() -> impl Strategy<Value = People> {
+    let audience = any_of(&[Audience::Internal, Audience::Public]);
+    let comment = (any_text(), audience).prop_map(|(text, audience)| Comment { text, audience });
+    (maybe(any_text()), maybe(any_snooze()), maybe(any_text()), maybe(comment))
+}
+
+fn any_snooze() -> impl Strategy<Value = Snoozed> {
+    (any_text(), any_time(), any::<[bool; 3]>(), any_status()).prop_map(
+        |(by, until, [new_alert, worse, reopened], status)| {
+            let ends_on = SnoozeEnds { new_alert, worse, reopened };
+            Snoozed { by, until, ends_on, status }
+        },
+    )
 }
 
 pub(crate) fn any_change() -> impl Strategy<Value = Change> {
@@ -711,38 +1045,67 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (any_incident_id(), any::<u64>(), some(any_of(&ChangeKind::ALL), 4), any_text(), counts),
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
+        (some(any_pair(), 2), any::<u32>()),
         (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
-        (some(any_alert_id(), 2), some(any_member(), 2)),
+        (some(any_alert_id(), 2), some(any_member(), 2), any_people(), some(any_alert_id(), 2)),
+        (
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+            maybe(any_incident_id()),
+            some(any_incident_id(), 2),
+        ),
     )
-        .prop_map(|((id, revision, kinds, shard, counts), state, shared, chain, of)| {
-            let (status, severity, title, at, started_at, changed_at, resolved) = state;
-            let (pair, hosts, checks, sources, tags, acknowledged) = shared;
-            Change {
-                id,
-                revision,
-                kinds,
-                at,
-                shard,
-                status,
-                severity,
-                title: title.into(),
-                started_at,
-                changed_at,
-                resolved,
-                pair,
-                counts,
-                hosts,
-                checks,
-                sources,
-                tags,
-                acknowledged,
-                flapping: chain.2,
-                continues: chain.0,
-                continued_by: chain.1,
-                joined: of.0,
-                alerts: of.1,
-            }
-        })
+        .prop_map(
+            |(
+                (id, revision, kinds, shard, counts),
+                state,
+                shared,
+                further,
+                chain,
+                of,
+                reshaped,
+            )| {
+                let (status, severity, title, at, started_at, changed_at, resolved) = state;
+                let (pair, hosts, checks, sources, tags, acknowledged) = shared;
+                let people = of.2;
+                Change {
+                    id,
+                    revision,
+                    kinds,
+                    at,
+                    shard,
+                    status,
+                    severity,
+                    title: title.into(),
+                    started_at,
+                    changed_at,
+                    resolved,
+                    pair,
+                    further: further.0,
+                    further_cut: further.1,
+                    counts,
+                    hosts,
+                    checks,
+                    sources,
+                    tags,
+                    acknowledged,
+                    flapping: chain.2,
+                    continues: chain.0,
+                    continued_by: chain.1,
+                    merged_into: reshaped.0,
+                    merged_from: reshaped.1,
+                    split_from: reshaped.2,
+                    split_into: reshaped.3,
+                    joined: of.0,
+                    left: of.3,
+                    alerts: of.1,
+                    assignee: people.0,
+                    snoozed: people.1,
+                    actor: people.2,
+                    comment: people.3,
+                }
+            },
+        )
 }
 
 pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
@@ -755,20 +1118,32 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     let matchers = some(matcher, 3).prop_filter_map("an expression that is none", |texts| {
         Matchers::parse(texts.iter().map(String::as_str)).ok()
     });
-    let pattern =
-        (
-            (any_text(), matchers, some(any_text(), 3)),
-            (any_span(), maybe(any_span()), any::<bool>(), any::<u32>()),
-        )
-            .prop_map(|((name, matchers, by), (window, gap, cross_source, max_alerts))| {
-                Pattern { name, matchers, by, window, gap, cross_source, max_alerts }
-            });
-    (any_span(), any_flapping(), any::<usize>(), some(pattern, 3)).prop_map(
-        |(reopen_window, flapping, ok_memory_max, patterns)| CorrelateSettings {
-            reopen_window,
-            flapping,
-            ok_memory_max,
-            patterns,
+    let pattern = (
+        (any_text(), matchers, some(any_text(), 3)),
+        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>()),
+    )
+        .prop_map(|((name, matchers, by), (window, gap, (cross_source, join), max_alerts))| {
+            let chronic = if join { Chronic::Join } else { Chronic::Separate };
+            Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic }
+        });
+    let chronic = (any::<(u32, u32, u32)>(), any::<usize>()).prop_map(
+        |((episodes, days, of), identities_max)| ChronicSettings {
+            episodes,
+            days,
+            of,
+            identities_max,
+        },
+    );
+    (any_span(), any_span(), any_flapping(), chronic, any::<usize>(), some(pattern, 3)).prop_map(
+        |(reopen_window, dismiss_for, flapping, chronic, ok_memory_max, patterns)| {
+            CorrelateSettings {
+                reopen_window,
+                dismiss_for,
+                flapping,
+                chronic,
+                ok_memory_max,
+                patterns,
+            }
         },
     )
 }

@@ -87,8 +87,9 @@ impl RowLoader for ChangeRows {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Vec<Change>, RowError> {
-        Ok(std::mem::take(&mut self.0).into_values().collect())
+    fn finish(&mut self) -> Result<Loaded, RowError> {
+        let incidents = std::mem::take(&mut self.0).into_values().collect();
+        Ok(Loaded { incidents, results: Vec::new() })
     }
 }
 

@@ -87,6 +87,13 @@ fn summary_text(summary: Summary, seconds: f64) -> String {
         };
         line(&mut lines, &format!("{name:<12} {count:>12}{rate}"));
     }
+    if summary.unread > 0 {
+        let unread = summary.unread;
+        line(
+            &mut lines,
+            &format!("unread       {unread:>12}   records that this version cannot use"),
+        );
+    }
     let compression = summary.compression();
     line(
         &mut lines,
@@ -257,7 +264,8 @@ fn swept_text(keys: &[String], runs: &[(Vec<String>, Run)]) -> String {
 }
 
 fn counts(summary: Summary) -> [(&'static str, u64); 7] {
-    let Summary { events, repeats, late, rejected, alerts, incidents, changes } = summary;
+    let Summary { events, repeats, late, rejected, alerts, incidents, changes, unread: _ } =
+        summary;
     [
         ("events", events),
         ("repeats", repeats),
@@ -273,6 +281,9 @@ fn run_json(run: &Run) -> Value {
     let counts = counts(run.summary).map(|(name, count)| (name.to_owned(), json!(count)));
     let mut summary: Map<String, Value> = counts.into_iter().collect();
     summary.insert("compression".to_owned(), json!(run.summary.compression() / 100.0));
+    if run.summary.unread > 0 {
+        summary.insert("unread".to_owned(), json!(run.summary.unread));
+    }
     json!({"summary": summary, "score": run.score.as_ref().map(score_json)})
 }
 

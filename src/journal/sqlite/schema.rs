@@ -87,8 +87,14 @@ impl Heads {
 pub(super) fn open_writer(file: &Path) -> Result<Connection, Failure> {
     let mut connection = Connection::open(file).map_err(|error| failure(&error))?;
     prepare(&mut connection).map_err(|error| failure(&error))?;
-    let version = pragma(&connection, "user_version")?;
-    if pragma(&connection, "application_id")? != APPLICATION {
+    check(&connection, file)?;
+    Ok(connection)
+}
+
+/// Whether a database is ours and of the version that is known here.
+pub(super) fn check(connection: &Connection, file: &Path) -> Result<(), Failure> {
+    let version = pragma(connection, "user_version")?;
+    if pragma(connection, "application_id")? != APPLICATION {
         return Err(fatal(format!("{} is not a database of muster", file.display())));
     }
     if version != VERSION {
@@ -98,7 +104,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, Failure> {
             file.display()
         )));
     }
-    Ok(connection)
+    Ok(())
 }
 
 /// Opens the database for a reader; it can change nothing.

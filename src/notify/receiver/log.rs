@@ -88,6 +88,7 @@ pub fn render(change: &Change, colour: Colour) -> String {
     let mut text = headline(change, colour);
     text.push_str(&extent(change));
     text.push_str(&grouping(change));
+    text.push_str(&remark(change));
     for alert in change.alerts.iter().rev().take(ALERTS_SHOWN) {
         text.push_str(&alert_line(alert));
     }
@@ -134,7 +135,8 @@ fn extent(change: &Change) -> String {
         }
         Some((ended, reason)) => {
             let lasted = rough(ended.since(change.started_at));
-            format!("lasted {lasted}, from {started}; reason {}", reason.as_str())
+            let into = change.merged_into.map(|into| format!(" into {into}")).unwrap_or_default();
+            format!("lasted {lasted}, from {started}; reason {}{into}", reason.as_str())
         }
     };
     format!("    {firing} firing of {total} · {hosts}, {checks} · {time}\n")
@@ -152,7 +154,16 @@ fn grouping(change: &Change) -> String {
     let by = change.acknowledged.as_ref().map(|acknowledged| {
         format!(" · acknowledged by {}", printable(&acknowledged.by, NAME_MAX))
     });
-    format!("    {why}{} · {} r{}\n", by.unwrap_or_default(), change.id, change.revision)
+    let to = change.assignee.as_ref().map(|to| format!(" · {}'s", printable(to, NAME_MAX)));
+    let (by, to) = (by.unwrap_or_default(), to.unwrap_or_default());
+    format!("    {why}{by}{to} · {} r{}\n", change.id, change.revision)
+}
+
+fn remark(change: &Change) -> String {
+    let Some(comment) = &change.comment else { return String::new() };
+    let by = change.actor.as_deref().unwrap_or("somebody");
+    let (by, text) = (printable(by, NAME_MAX), printable(&comment.text, TEXT_MAX));
+    format!("    {by}: {text}\n")
 }
 
 fn alert_line(alert: &Member) -> String {
@@ -169,18 +180,18 @@ fn alert_line(alert: &Member) -> String {
     format!("    {status:<8}  {}{check}{text}\n", name(&alert.host))
 }
 
-fn plural(count: u32, word: &str) -> String {
+pub(crate) fn plural(count: u32, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// To the second, in UTC: the one zone that all on a call share.
-fn clock_text(time: Timestamp) -> String {
+pub(crate) fn clock_text(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.as_millis().div_euclid(1_000))
         .map_or_else(|_| format!("{} ms", time.as_millis()), |time| time.to_string())
 }
 
 /// The two largest units, which is all that matters: `2d5h`, `1h30m`, `45s`.
-fn rough(span: Span) -> String {
+pub(crate) fn rough(span: Span) -> String {
     let secs = span.as_millis() / 1_000;
     let (large, small) = match secs {
         0..60 => return format!("{secs}s"),
@@ -194,6 +205,7 @@ fn rough(span: Span) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Resolution;
     use crate::notify::sample;
 
     #[test]
@@ -215,6 +227,15 @@ mod tests {
         let text = render(&sample::change(1, 8, &[ChangeKind::Resolved]), Colour::Plain);
         assert!(text.contains("RESOLVED") && text.contains("lasted 0s"), "{text}");
         assert!(text.contains("reason all_ok"), "{text}");
+    }
+
+    #[test]
+    fn an_end_by_a_merge_says_into_what() {
+        let mut change = sample::change(1, 8, &[ChangeKind::Merged, ChangeKind::Resolved]);
+        change.resolved = Some((change.at, Resolution::Merged));
+        change.merged_into = Some(sample::incident(2));
+        let text = render(&change, Colour::Plain);
+        assert!(text.contains(&format!("reason merged into {}", sample::incident(2))), "{text}");
     }
 
     #[test]

@@ -5,13 +5,16 @@
 //!
 //! Changes: log time, kinds joined by `+`, leading name, status, `N firing`; then any of `of N`
 //! (alerts that ever joined), `#1` (the incident, numbered as they appear) and the names below.
+//! Commands: log time, `command`, what was asked for, `done` or why it was refused.
 //! Alerts: source, host/check, last status, `firing` or its reason, incident.
 
 use std::collections::BTreeMap;
 
 use super::super::pipeline::Pipeline;
 use super::words::{Words, show_time};
+use crate::model::alert::TurnedDown;
 use crate::model::change::Member;
+use crate::model::command::{Audience, Comment, Outcome};
 use crate::model::{Alert, AlertId, Change, IncidentId, TagValue, Tags, Timestamp, Why};
 use crate::wire;
 
@@ -22,7 +25,7 @@ pub(super) struct Line {
 }
 
 /// Incidents by their number, and alerts by host and check.
-struct Names {
+pub(super) struct Names {
     incidents: Vec<IncidentId>,
     alerts: BTreeMap<AlertId, String>,
 }
@@ -32,7 +35,35 @@ pub(super) fn changes(told: &Pipeline, counts: bool) -> Vec<Line> {
     let decoded = told.changes().iter().map(|bytes| wire::change::decode(bytes));
     let decoded: Vec<Change> = decoded.filter_map(Result::ok).collect();
     let names = names(&decoded);
-    decoded.iter().map(|change| line(change, &names, counts)).collect()
+    let mut lines = Vec::new();
+    let mut results = told.results().iter().peekable();
+    for (nth, change) in decoded.iter().enumerate() {
+        while let Some((_, result)) = results.next_if(|(before, _)| *before <= nth) {
+            lines.extend(result_line(result, &names));
+        }
+        lines.push(line(change, &names, counts));
+    }
+    lines.extend(results.filter_map(|(_, result)| result_line(result, &names)));
+    lines
+}
+
+fn result_line(bytes: &[u8], names: &Names) -> Option<Line> {
+    let result = wire::command::decode_result(bytes).ok()?;
+    let outcome = match result.outcome {
+        Outcome::Done => "done",
+        Outcome::Refused(reason) => reason.as_str(),
+    };
+    let (at, action) = (show_time(result.at), result.action.to_string());
+    let fixed = vec![at, "command".to_owned(), action, outcome.to_owned()];
+    let incidents = result.incidents.iter().map(|(id, _)| names.incident(*id));
+    let named = BTreeMap::from([
+        ("count", result.count.to_string()),
+        ("message", names.told(&result.message)),
+        ("request", result.request.to_string()),
+        ("incidents", incidents.collect::<Vec<_>>().join(",")),
+        ("lines", names.told(&result.lines.join("; "))),
+    ]);
+    Some(Line { fixed, named })
 }
 
 /// Every alert that is kept, by start.
@@ -105,7 +136,7 @@ fn normal(text: &str) -> String {
     columns.join("  ")
 }
 
-fn names(changes: &[Change]) -> Names {
+pub(super) fn names(changes: &[Change]) -> Names {
     let mut names = Names { incidents: Vec::new(), alerts: BTreeMap::new() };
     for change in changes {
         if !names.incidents.contains(&change.id) {
@@ -119,6 +150,47 @@ fn names(changes: &[Change]) -> Names {
 }
 
 impl Names {
+    fn incidents(&self, ids: &[IncidentId]) -> String {
+        let names: Vec<String> = ids.iter().map(|id| self.incident(*id)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    fn places(&self, ids: &[AlertId]) -> String {
+        let place = |id: &AlertId| self.alerts.get(id).cloned().unwrap_or_else(|| "?".into());
+        let names: Vec<String> = ids.iter().map(place).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(",") }
+    }
+
+    /// A sentence with numbers and places instead of ids.
+    fn told(&self, sentence: &str) -> String {
+        let mut text = sentence.to_owned();
+        for id in &self.incidents {
+            text = text.replace(&id.to_string(), &self.incident(*id));
+        }
+        for (id, place) in &self.alerts {
+            text = text.replace(&id.to_string(), place);
+        }
+        text
+    }
+
+    /// The id that `#1` or an id stands for.
+    pub(super) fn id(&self, word: &str) -> Result<String, String> {
+        let Some(number) = word.strip_prefix('#') else { return Ok(word.to_owned()) };
+        let nth = number.parse::<usize>().ok().and_then(|nth| nth.checked_sub(1));
+        let id = nth.and_then(|nth| self.incidents.get(nth));
+        id.map(ToString::to_string).ok_or_else(|| format!("nothing was told of {word} so far"))
+    }
+
+    /// The id of the newest alert of a place, or an id.
+    pub(super) fn alert(&self, place: &str) -> Result<String, String> {
+        if place.starts_with("alr_") {
+            return Ok(place.to_owned());
+        }
+        let id = self.alerts.iter().rev().find(|(_, known)| *known == place);
+        id.map(|(id, _)| id.to_string())
+            .ok_or_else(|| format!("nothing was told of {place} so far"))
+    }
+
     fn incident(&self, id: IncidentId) -> String {
         let number = self.incidents.iter().position(|known| *known == id);
         number.map_or_else(|| "#?".to_owned(), |at| format!("#{}", at + 1))
@@ -154,10 +226,22 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("shard", change.shard.to_string()),
         ("tags", show_tags(&change.tags)),
         ("acknowledged", change.acknowledged.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("acknowledged_until", time(change.acknowledged.as_ref().and_then(|by| by.until))),
+        ("assignee", change.assignee.as_deref().unwrap_or("none").to_owned()),
+        ("snoozed", time(change.snoozed.as_ref().map(|snoozed| snoozed.until))),
+        ("snoozed_by", change.snoozed.as_ref().map_or("no".into(), |by| by.by.to_string())),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
+        ("comment", change.comment.as_ref().map_or("none".into(), show_comment)),
         ("flapping", yes_or_no(change.flapping)),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
         ("joined", places(joined.iter().copied())),
+        ("left", names.places(&change.left)),
+        ("merged_into", incident(change.merged_into)),
+        ("merged_from", names.incidents(&change.merged_from)),
+        ("split_from", incident(change.split_from)),
+        ("split_into", names.incidents(&change.split_into)),
+        ("actor", change.actor.as_deref().unwrap_or("none").to_owned()),
         ("alerts", places(change.alerts.iter())),
         (
             "text",
@@ -189,6 +273,7 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         ("tags", show_tags(&alert.tags)),
         ("acknowledged", yes_or_no(alert.acknowledged)),
         ("flapping", yes_or_no(alert.is_flapping())),
+        ("chronic", yes_or_no(alert.chronic)),
         ("said", alert.said().to_string()),
     ]);
     named.extend(why(&alert.why, names));
@@ -220,12 +305,41 @@ fn why<'n>(why: &Why, names: &Names) -> Vec<(&'n str, String)> {
     });
     let refused: Vec<String> = refused.collect();
     let refused = if refused.is_empty() { "none".to_owned() } else { refused.join(",") };
+    let missed = why.turned_down.iter().map(|candidate| missed(candidate, names));
+    let missed: Vec<String> = missed.collect();
+    let lacks = why.lacks.iter().map(|lack| format!("{}:{}", lack.pattern, lack.tag));
+    let lacks: Vec<String> = lacks.collect();
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".into() } else { list.join(",") };
+    let moves = why.moves.iter().map(|moved| {
+        format!("{}:{}:{}", moved.kind.as_str(), names.incident(moved.from), moved.by)
+    });
+    let moves: Vec<String> = moves.collect();
     vec![
+        ("missed", or_none(missed)),
+        ("lacks", or_none(lacks)),
+        ("moves", or_none(moves)),
         ("why", pair),
         ("apart", why.apart.to_string()),
         ("refused", refused),
         ("more", why.more.to_string()),
     ]
+}
+
+fn show_comment(comment: &Comment) -> String {
+    match comment.audience {
+        Audience::Public => format!("public: {}", comment.text),
+        Audience::Internal => comment.text.to_string(),
+    }
+}
+
+/// By how much it was missed, or why else it was turned down, and what stood in the way besides.
+fn missed(candidate: &TurnedDown, names: &Names) -> String {
+    let by = match candidate.missed {
+        Some((by, side)) => format!("{by}_{}", side.as_str()),
+        None => candidate.reason.as_str().to_owned(),
+    };
+    let besides = candidate.besides.iter().map(|reason| format!("+{}", reason.as_str()));
+    format!("{}:{by}{}", names.incident(candidate.incident), besides.collect::<String>())
 }
 
 fn yes_or_no(yes: bool) -> String {
@@ -234,7 +348,8 @@ fn yes_or_no(yes: bool) -> String {
 
 fn show_pair(pattern: &str, pair: &crate::model::Pair) -> String {
     let values: Vec<&str> = pair.by.iter().map(|(_, value)| value.as_ref()).collect();
-    format!("{pattern}({})", values.join(","))
+    let chronic = if pair.chronic { "chronic:" } else { "" };
+    format!("{chronic}{pattern}({})", values.join(","))
 }
 
 fn show_tags(tags: &Tags) -> String {
@@ -253,6 +368,6 @@ fn places<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     places.join(",")
 }
 
-fn place(host: &str, check: &str) -> String {
+pub(super) fn place(host: &str, check: &str) -> String {
     if check.is_empty() { host.to_owned() } else { format!("{host}/{check}") }
 }

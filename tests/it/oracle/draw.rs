@@ -1,0 +1,318 @@
+//! Draws rule books and logs for the oracle.
+//!
+//! Few hosts, tags and statuses, and times in half minutes beside bounds in whole ones, so that
+//! ties, bounds and collisions are frequent in logs that are short enough to read.
+
+use std::fmt;
+
+use muster::model::event::{Identity, Report};
+use muster::model::update::{Seen, Touch};
+use muster::model::{
+    Chronic, CorrelateSettings, Event, FlappingSettings, Matchers, Pattern, Span, Status, TagValue,
+    Tags, Timestamp, Update,
+};
+use muster::wire;
+use proptest::prelude::*;
+
+use super::model::{Body, Record};
+
+/// When drawn logs begin: 2026-01-01, in milliseconds.
+const BEGIN: i64 = 1_767_225_600_000;
+/// The grain of drawn times.
+const HALF_MINUTE: i64 = 30_000;
+/// How many identities there are; the last one is by key, and its host is not its own.
+const IDENTITIES: u8 = 8;
+
+/// A log and what it goes by.
+#[derive(Clone)]
+pub(super) struct Log {
+    pub(super) records: Vec<Record>,
+    /// After so many records each, correlate is restored from its rows.
+    pub(super) restart_every: usize,
+}
+
+impl fmt::Debug for Log {
+    /// One record a line, with the seconds since the first one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "restored every {} records", self.restart_every)?;
+        for (nth, record) in self.records.iter().enumerate() {
+            let second = (record.time.as_millis() - BEGIN) / 1_000;
+            let (word, bytes) = match &record.body {
+                Body::Update(update) => ("update", wire::update::encode(update)),
+                Body::Touch(touch) => ("touch", wire::update::encode_touch(touch)),
+                Body::Tick => ("tick", Vec::new()),
+                Body::Settings(settings) => ("settings", wire::settings::encode(settings)),
+            };
+            writeln!(f, "{nth}: {second} s {word} {}", String::from_utf8_lossy(&bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// One step, before it is given its place in time.
+#[derive(Debug, Clone)]
+struct Step {
+    /// Half minutes after the step before.
+    wait: i64,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Event(Sketch),
+    Touch {
+        who: u8,
+        late: i64,
+        repeats: u64,
+    },
+    Tick,
+    /// Another of the rule books that were drawn.
+    Settings(usize),
+}
+
+#[derive(Debug, Clone)]
+struct Sketch {
+    who: u8,
+    /// 0 is ok, 1 to 4 are worse and worse, 5 acknowledges.
+    status: u8,
+    /// Half minutes from the event to its place in the log.
+    late: i64,
+    tags: u8,
+    text: u8,
+    /// 1 and 2: it says itself when it loses its force.
+    expires: u8,
+    /// Repeats that collect kept to itself, and how many half minutes before the event the newest
+    /// of them was.
+    seen: (u64, i64),
+}
+
+/// What a log dwells on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theme {
+    /// Everything there is.
+    Anything,
+    /// Few identities that change their status all the time.
+    Flapping,
+    /// One pattern with a gap, problems that come and go, events that come late.
+    Joining,
+}
+
+pub(super) fn log(theme: Theme) -> impl Strategy<Value = Log> {
+    let books = prop::collection::vec(book(theme), 1..3);
+    let lives = prop::sample::select(vec![3 * 60_i64, 10 * 60, 7 * 86_400]);
+    let steps = prop::collection::vec(step(theme), 5..40);
+    let restarts = prop::sample::select(vec![usize::MAX, 7, 3]);
+    let drawn = (books, lives, any::<bool>(), restarts, steps);
+    drawn.prop_map(|(books, lives, two_shards, restart_every, steps)| {
+        let mut now = BEGIN;
+        let first = Record { time: millis(now), body: Body::Settings(books[0].clone()) };
+        let mut records = vec![first];
+        for step in steps {
+            now += step.wait * HALF_MINUTE;
+            let life = Span::from_secs(lives);
+            let body = match step.what {
+                What::Event(sketch) => {
+                    Body::Update(Box::new(update(&sketch, now, life, two_shards)))
+                }
+                What::Touch { who, late, repeats } => {
+                    let newest = millis(now - late * HALF_MINUTE);
+                    let seen = Seen { repeats, newest: Some((newest, newest + life)) };
+                    Body::Touch(Touch { identity: identity(who), seen })
+                }
+                What::Tick => Body::Tick,
+                What::Settings(nth) => Body::Settings(books[nth % books.len()].clone()),
+            };
+            records.push(Record { time: millis(now), body });
+        }
+        Log { records, restart_every }
+    })
+}
+
+fn millis(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn minutes(minutes: i64) -> Span {
+    Span::from_secs(minutes * 60)
+}
+
+fn step(theme: Theme) -> impl Strategy<Value = Step> {
+    let wait = match theme {
+        Theme::Flapping => {
+            prop_oneof![3 => Just(0), 6 => 1..4_i64, 1 => 4..12_i64, 1 => 12..40_i64]
+        }
+        _ => prop_oneof![4 => Just(0), 6 => 1..5_i64, 2 => 5..20_i64, 1 => 20..60_i64],
+    };
+    let what = prop_oneof![
+        20 => sketch(theme).prop_map(What::Event),
+        1 => (0..IDENTITIES, 0..4_i64, 0..3_u64)
+            .prop_map(|(who, late, repeats)| What::Touch { who, late, repeats }),
+        1 => Just(What::Tick),
+        1 => (0..2_usize).prop_map(What::Settings),
+    ];
+    (wait, what).prop_map(|(wait, what)| Step { wait, what })
+}
+
+fn sketch(theme: Theme) -> impl Strategy<Value = Sketch> {
+    let who = if theme == Theme::Flapping { 0..3_u8 } else { 0..IDENTITIES };
+    let status = prop_oneof![5 => Just(0), 1 => Just(1), 1 => Just(2), 3 => Just(3), 4 => Just(4), 1 => Just(5)];
+    let late = match theme {
+        Theme::Joining => prop_oneof![4 => Just(0), 3 => 1..5_i64, 1 => 5..30_i64],
+        _ => prop_oneof![6 => Just(0), 2 => 1..4_i64, 1 => 4..20_i64],
+    };
+    let expires = prop_oneof![6 => Just(0), 1 => Just(1), 1 => Just(2)];
+    let seen = prop_oneof![4 => Just((0, 0)), 1 => (1..4_u64, 0..4_i64)];
+    (who, status, late, 0..8_u8, 0..3_u8, expires, seen).prop_map(
+        |(who, status, late, tags, text, expires, seen)| Sketch {
+            who,
+            status,
+            late,
+            tags,
+            text,
+            expires,
+            seen,
+        },
+    )
+}
+
+fn book(theme: Theme) -> impl Strategy<Value = CorrelateSettings> {
+    let patterns = match theme {
+        Theme::Joining => prop::collection::vec(pattern(true), 1..3).boxed(),
+        _ => prop::collection::vec(pattern(false), 0..4).boxed(),
+    };
+    let off = FlappingSettings { changes: 0, ..FlappingSettings::default() };
+    let easily = (1..4_u32, 2..5_i64, 1..4_i64, 1..4_i64).prop_map(
+        |(changes, within, quiet_for, reminder)| FlappingSettings {
+            changes,
+            within: minutes(within),
+            quiet_for: minutes(quiet_for),
+            reminder: minutes(reminder),
+        },
+    );
+    let flapping = match theme {
+        Theme::Flapping => easily.boxed(),
+        _ => {
+            prop_oneof![1 => Just(off), 1 => Just(FlappingSettings::default()), 1 => easily].boxed()
+        }
+    };
+    let reopen = prop::sample::select(vec![0_i64, 1, 2, 5]);
+    let oks = prop::sample::select(vec![1_usize, 2, 1_000]);
+    (patterns, flapping, reopen, oks).prop_map(|(patterns, flapping, reopen, ok_memory_max)| {
+        let mut patterns: Vec<Pattern> = patterns;
+        for (nth, pattern) in patterns.iter_mut().enumerate() {
+            pattern.name = format!("p{nth}").into();
+        }
+        CorrelateSettings {
+            reopen_window: minutes(reopen),
+            flapping,
+            ok_memory_max,
+            patterns,
+            ..CorrelateSettings::default()
+        }
+    })
+}
+
+fn pattern(gapped: bool) -> impl Strategy<Value = Pattern> {
+    const BY: [&[&str]; 8] = [
+        &["cluster"],
+        &["cluster"],
+        &["rack"],
+        &["host"],
+        &["check"],
+        &["source", "check"],
+        &["rack", "cluster"],
+        &["cluster", "host"],
+    ];
+    const MATCH: [Option<&str>; 6] =
+        [None, None, None, Some("status!=\"info\""), Some("cluster=~\"a|b\""), Some("host=\"h1\"")];
+    let gap =
+        prop::sample::select(vec![30_i64, 60, 120]).prop_map(|gap| Some(Span::from_secs(gap)));
+    let gap = if gapped { gap.boxed() } else { prop_oneof![2 => Just(None), 1 => gap].boxed() };
+    (
+        prop::sample::select(BY.to_vec()),
+        prop::sample::select(MATCH.to_vec()),
+        prop::sample::select(vec![1_i64, 2, 4, 8]),
+        gap,
+        prop::bool::weighted(0.8),
+        prop::sample::select(vec![1_u32, 2, 3, 1_000]),
+    )
+        .prop_map(|(by, matchers, window, gap, cross_source, max_alerts)| Pattern {
+            name: Box::default(),
+            matchers: Matchers::parse(matchers).expect("a matcher"),
+            by: by.iter().map(|tag| Box::from(*tag)).collect(),
+            window: minutes(window),
+            gap,
+            cross_source,
+            max_alerts,
+            chronic: Chronic::default(),
+        })
+}
+
+fn source(who: u8) -> &'static str {
+    ["nagios", "zabbix"][usize::from(who % 2)]
+}
+
+fn identity(who: u8) -> Identity {
+    if who == IDENTITIES - 1 {
+        return Identity::new(source(who), None, None, Some("job"));
+    }
+    let (host, check) = (format!("h{}", who / 3), format!("c{}", who % 3));
+    Identity::new(source(who), Some(&host), Some(&check), None)
+}
+
+fn tags(nth: u8) -> Tags {
+    let list =
+        |values: &[&str]| TagValue::List(values.iter().map(|text| Box::from(*text)).collect());
+    let (cluster, rack) = match nth {
+        0 | 1 => (Some(TagValue::one("a")), None),
+        2 => (Some(TagValue::one("a")), Some(TagValue::one("r1"))),
+        3 => (Some(TagValue::one("b")), Some(list(&["r2", "r1"]))),
+        4 => (Some(list(&["a", "b"])), Some(TagValue::one("r2"))),
+        5 => (Some(list(&["b", "c", "b"])), None),
+        6 => (None, Some(list(&["r1", "r3"]))),
+        _ => (None, None),
+    };
+    let mut tags = Tags::default();
+    for (name, value) in [("cluster", cluster), ("rack", rack)] {
+        if let Some(value) = value {
+            tags.set(name, value);
+        }
+    }
+    tags
+}
+
+fn update(sketch: &Sketch, now: i64, life: Span, two_shards: bool) -> Update {
+    let Sketch { who, status, late, tags: nth, text, expires, seen: (repeats, before) } = *sketch;
+    let at = millis(now - late * HALF_MINUTE);
+    let by_key = who == IDENTITIES - 1;
+    let host = if by_key { nth % 3 } else { who / 3 };
+    let report = match status {
+        5 => Report::Acknowledged,
+        worse => Report::Status(Status::ALL[usize::from(worse)]),
+    };
+    let links =
+        if text == 2 { Some(("graph".into(), "https://graphs.example/2".into())) } else { None };
+    let newest = at - Span::from_millis(before * HALF_MINUTE);
+    Update {
+        shard: if two_shards && who % 4 == 3 { "other" } else { "default" }.into(),
+        expire_after: life,
+        seen: Seen { repeats, newest: (repeats > 0).then(|| (newest, newest + life)) },
+        event: Event {
+            source: source(who).into(),
+            host: format!("h{host}").into(),
+            check: format!("c{}", who % 3).into(),
+            key: by_key.then(|| "job".into()),
+            report,
+            timestamp: at,
+            description: format!("text {text}").into(),
+            tags: tags(nth),
+            links: links.into_iter().collect(),
+            expires_at: match expires {
+                1 => Some(at + Span::from_millis(HALF_MINUTE)),
+                2 => Some(at + minutes(4)),
+                _ => None,
+            },
+            id: None,
+        },
+    }
+}
