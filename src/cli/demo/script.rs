@@ -17,10 +17,10 @@ pub(super) const SECONDS: u32 = 60;
 /// What happens, for the reader of the screen; seconds and words.
 pub(super) const SCRIPT: [(u32, &str); 5] = [
     (5, "a disk fills up"),
-    (8, "the switch of a rack fails: all its hosts and their VMs are gone at once"),
-    (14, "a check begins to flap"),
-    (26, "a bad deploy of a service"),
-    (46, "the deploy is rolled back, the disk cleaned"),
+    (14, "the switch of a rack fails: all its hosts and their VMs are gone at once"),
+    (22, "a check begins to flap"),
+    (30, "a bad deploy of a service"),
+    (48, "the deploy is rolled back, the disk cleaned"),
 ];
 
 /// The events, as they come.
@@ -38,10 +38,10 @@ impl Feed {
             kind,
         };
         let script = vec![
-            fault(5, 46, Some(Kind::Disk)),
-            fault(8, 36, Some(Kind::Switch)),
-            fault(14, 40, None),
-            fault(26, 46, Some(Kind::Deploy)),
+            fault(5, 48, Some(Kind::Disk)),
+            fault(14, 40, Some(Kind::Switch)),
+            fault(22, 48, None),
+            fault(30, 48, Some(Kind::Deploy)),
         ];
         let rates = Rates { chatty: 1.0, late: 0.0, lost_ok: 0.0, twice: 0.0, ..Rates::default() };
         let settings = Settings {
