@@ -573,7 +573,13 @@ impl Simulation {
                 self.strike(now, kind, root, length);
             }
             None => {
-                let pair = self.storms.index(self.estate.pairs.len());
+                // One that is looked at most often: others may not be seen to flap at all.
+                let every = |pair: &Pair| pair.every;
+                let least = self.estate.pairs.iter().map(every).min().unwrap_or_default();
+                let often = (0..self.estate.pairs.len())
+                    .filter(|pair| self.estate.pairs[*pair].every == least)
+                    .collect::<Vec<_>>();
+                let pair = often[self.storms.index(often.len())];
                 self.flap(now, pair, length);
             }
         }

@@ -17,8 +17,8 @@ pub(super) const SECONDS: u32 = 60;
 /// What happens, for the reader of the screen; seconds and words.
 pub(super) const SCRIPT: [(u32, &str); 5] = [
     (5, "a disk fills up"),
-    (14, "the switch of a rack fails: all its hosts and their VMs are gone at once"),
-    (22, "a check begins to flap"),
+    (9, "a check begins to flap"),
+    (16, "the switch of a rack fails: all its hosts and their VMs are gone at once"),
     (30, "a bad deploy of a service"),
     (48, "the deploy is rolled back, the disk cleaned"),
 ];
@@ -39,8 +39,8 @@ impl Feed {
         };
         let script = vec![
             fault(5, 48, Some(Kind::Disk)),
-            fault(14, 40, Some(Kind::Switch)),
-            fault(22, 48, None),
+            fault(9, 56, None),
+            fault(16, 40, Some(Kind::Switch)),
             fault(30, 48, Some(Kind::Deploy)),
         ];
         let rates = Rates { chatty: 1.0, late: 0.0, lost_ok: 0.0, twice: 0.0, ..Rates::default() };
