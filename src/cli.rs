@@ -18,8 +18,10 @@ mod demo;
 mod explain;
 mod incidents;
 mod maintenance;
+mod quality;
 mod replay;
 pub mod run;
+mod simulate;
 mod topics;
 
 /// What a wrong command line or config exits with.
@@ -74,6 +76,16 @@ enum Command {
         config: ConfigFile,
         #[command(flatten)]
         options: replay::Options,
+    },
+    /// Write the events of a simulated estate in which faults come and go, which event is of which
+    /// fault, and the topology.
+    Simulate(simulate::Options),
+    /// Hold a config against labelled events and plain methods; prints Markdown tables.
+    Quality {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        options: quality::Options,
     },
 }
 
@@ -148,6 +160,8 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Quality { config, options } => quality::run(&config.load()?, &options),
     }
 }
 

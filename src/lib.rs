@@ -23,6 +23,7 @@
 //! clock: model
 //! stage: model
 //! shutdown: clock
+//! simulate: model
 //! telemetry: clock, model, stage
 //! wire: model, stage
 //! journal: clock, model, stage
@@ -37,7 +38,7 @@
 //! api: board, clock, explain, live, model, shutdown, telemetry, wire, worker
 //! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
-//! cli: api, board, clock, collect, config, correlate, journal, kafka, live, model, notify, replay, shutdown, stage, telemetry, wire, worker
+//! cli: api, board, clock, collect, config, correlate, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it
@@ -75,6 +76,7 @@ pub mod model;
 pub mod notify;
 pub mod replay;
 pub mod shutdown;
+pub mod simulate;
 pub mod stage;
 pub mod telemetry;
 pub mod testing;

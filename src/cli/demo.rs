@@ -20,15 +20,18 @@ use crate::shutdown::{self, Shutdown};
 use crate::stage::{Kind, Topic};
 use crate::telemetry::logs::{self, Format};
 use crate::wire;
-use estate::{Estate, SCRIPT, SECONDS, STEPS};
+use script::{Feed, SCRIPT, SECONDS};
 
-mod estate;
+mod script;
 
 /// What the demo goes by: the same file that users read.
 const CONFIG: &str = include_str!("../../config/examples/demo.yaml");
 
 /// Where the demo listens unless it is taken.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How often a second events are sent.
+const STEPS: u32 = 5;
 
 /// How often the running compression is shown.
 const SHOWN_EVERY: u32 = 10;
@@ -76,10 +79,11 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let running = run::start(parts, &ALL, &runtime)?;
     let address = running.address;
     let base = format!("http://{address}");
-    introduce(&base);
+    let feed = Feed::new(SystemClock.now());
+    introduce(&base, feed.machines());
     let follower = journal.follow(Topic::Incidents, From::Beginning).map_err(Failure::other)?;
     let mut score = Score { follower, events: 0, alerts: 0, incidents: 0, open: 0 };
-    runtime.block_on(play(&base, &stop, &mut score))?;
+    runtime.block_on(play(&base, feed, &stop, &mut score))?;
     score.show()?;
     let stays = !options.exit && std::io::stdout().is_terminal() && !stop.is_begun();
     if stays {
@@ -91,10 +95,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
 }
 
 /// Feeds the estate's reports through HTTP, as any publisher would.
-async fn play(base: &str, stop: &Shutdown, score: &mut Score) -> Result<(), Failure> {
-    let (estate, clock, client) = (Estate::new(), SystemClock, reqwest::Client::new());
+async fn play(
+    base: &str,
+    mut feed: Feed,
+    stop: &Shutdown,
+    score: &mut Score,
+) -> Result<(), Failure> {
+    let (clock, client) = (SystemClock, reqwest::Client::new());
     let mut beat = tokio::time::interval(Duration::from_millis(1_000 / u64::from(STEPS)));
-    for step in 0..SECONDS * STEPS {
+    for step in 0..=SECONDS * STEPS {
         tokio::select! {
             _ = beat.tick() => {}
             () = stop.wait() => return Ok(()),
@@ -105,7 +114,7 @@ async fn play(base: &str, stop: &Shutdown, score: &mut Score) -> Result<(), Fail
                 say(&format!("\n  ▸ {words}\n"));
             }
         }
-        let (events, count) = estate.step(step, clock.now());
+        let (events, count) = feed.until(clock.now());
         let sent = client.post(format!("{base}/v1/events")).body(events).send().await;
         let answer = sent.map_err(Failure::other)?;
         if !answer.status().is_success() {
@@ -177,9 +186,9 @@ impl Score {
     }
 }
 
-fn introduce(base: &str) {
+fn introduce(base: &str, machines: usize) {
     say(&format!(
-        "Muster {} on an embedded journal, with a simulated estate of 400 hosts.\n\n  \
+        "Muster {} on an embedded journal, with a simulated estate of {machines} hosts and VMs.\n\n  \
          incidents  {base}/v1/incidents\n  metrics    {base}/metrics\n  health     {base}/health/ready\n\n\
          Each notice below is what on-call would be told; {SECONDS} s, Ctrl-C ends it earlier.",
         env!("CARGO_PKG_VERSION")

@@ -22,16 +22,16 @@ use crate::replay::score::{Places, Score, Truth, Unit};
 use crate::replay::{Assignment, Replay, Summary};
 use crate::wire;
 
-mod input;
+pub(super) mod input;
 mod log;
 mod show;
-mod truth;
+pub(super) mod truth;
 
 use log::Log;
 use show::{Compared, Report, Run};
 
 /// Arrival may lie this far ahead of the real time of the start, as a live event's may.
-const AHEAD: Span = Span::from_secs(300);
+pub(super) const AHEAD: Span = Span::from_secs(300);
 
 /// The key that only collect goes by.
 const EXPIRE_AFTER: &str = "expire_after";
@@ -370,10 +370,10 @@ fn write_assignments(
     out.flush()
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
+pub(super) fn create(path: &Path) -> Result<BufWriter<File>, Failure> {
     File::create(path).map(BufWriter::new).map_err(|error| about(path, &error))
 }
 
-fn about(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn about(path: &Path, error: &io::Error) -> Failure {
     Failure::other(format!("{}: {error}", path.display()))
 }

@@ -147,7 +147,11 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
     let topology = topology(node.table("topology"));
     let patterns = match node.tables("patterns") {
-        None => vec![general("cluster"), general("host")],
+        None => vec![
+            general("cluster", Some(Span::from_secs(180))),
+            general("site", Some(Span::MINUTE)),
+            general("host", None),
+        ],
         Some(tables) => {
             let mut patterns: Vec<Entry> = Vec::new();
             for mut table in tables {
@@ -277,14 +281,15 @@ fn maintenance(node: &mut Node<'_>) -> Vec<Plan> {
     plans
 }
 
-/// What goes where no pattern is configured: alerts that share this tag within an hour.
-fn general(tag: &str) -> Entry {
+/// What goes where no pattern is configured: alerts that share this tag within an hour, each within
+/// `gap` of the others. Chosen by `muster quality`; the figures are in config/patterns.md.
+fn general(tag: &str, gap: Option<Span>) -> Entry {
     let pattern = Pattern {
         name: tag.into(),
         matchers: Default::default(),
         by: vec![tag.into()],
         window: HOUR,
-        gap: None,
+        gap,
         cross_source: true,
         max_alerts: 1_000,
         chronic: Chronic::default(),

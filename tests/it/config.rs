@@ -29,7 +29,7 @@ fn every_shipped_config_loads_and_means_something() {
 fn the_shipped_file_holds_every_default() {
     let shipped = parse(muster_config::DEFAULTS);
     assert_eq!(shipped, Config::default());
-    assert_eq!(shipped.correlate().patterns.len(), 2, "there are general patterns");
+    assert_eq!(shipped.correlate().patterns.len(), 3, "there are general patterns");
 }
 
 #[test]

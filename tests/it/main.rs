@@ -14,6 +14,7 @@ mod maintenance;
 mod notify;
 mod oracle;
 mod process;
+mod quality;
 mod real_input;
 mod reload;
 mod replay;

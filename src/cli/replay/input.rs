@@ -11,10 +11,10 @@ use super::about;
 use crate::cli::Failure;
 
 /// The most that is held in memory, unpacked, in bytes.
-pub(super) const MEMORY_MAX: u64 = 4 << 30;
+pub(in crate::cli) const MEMORY_MAX: u64 = 4 << 30;
 
 /// Opens a file, or standard input for `-`.
-pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
+pub(in crate::cli) fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), ProgressBar::hidden()));
     }
@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, ProgressBar), Failu
 }
 
 /// Reads all of a file; refuses one that is longer than `most` when unpacked.
-pub(super) fn whole(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+pub(in crate::cli) fn whole(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let (input, progress) = open(path)?;
     let mut bytes = Vec::new();
     let read = input.take(most.saturating_add(1)).read_to_end(&mut bytes);

@@ -12,7 +12,7 @@ use crate::cli::Failure;
 use crate::replay::score::{Label, Truth};
 
 /// Reads a truth; says file, line and fault where it is none.
-pub(super) fn read(path: &Path) -> Result<Truth, Failure> {
+pub(in crate::cli) fn read(path: &Path) -> Result<Truth, Failure> {
     let bytes = input::whole(path, input::MEMORY_MAX)?;
     parse(&bytes).map_err(|why| Failure::data(format!("{}{why}", path.display())))
 }
@@ -31,7 +31,7 @@ fn parse(bytes: &[u8]) -> Result<Truth, String> {
     Ok(truth)
 }
 
-fn label(line: &[u8]) -> Result<Label, String> {
+pub(in crate::cli) fn label(line: &[u8]) -> Result<Label, String> {
     let value: Value = serde_json::from_slice(line).map_err(|error| {
         format!("is not JSON: {error}").replace(" at line 1 column", " at column")
     })?;

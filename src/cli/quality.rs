@@ -1,0 +1,284 @@
+//! `muster quality`: how a config does on labelled events, beside methods that need no thought.
+//!
+//! Every method runs through the same collect and correlate; only the patterns differ. Sets are files
+//! or simulated anew for each run, so that events need not be held.
+
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::Failure;
+use super::replay::{AHEAD, about, input, truth};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use crate::replay::score::{Places, Score, Truth};
+use crate::replay::{Replay, Summary};
+use crate::simulate::{self, Simulation};
+
+/// The tag that every event gets where all are to be one group.
+const EVERYTHING: &str = "muster_quality_all";
+/// As long as patterns may reach.
+const FOR_EVER: Span = Span::from_secs(30 * 86_400);
+
+/// What to measure on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// A labelled set: its name, a file of events (one a line, with `id`; `.gz` is unpacked), a truth
+    /// as for `replay --score`, and, where its sources never say `ok`, how long an alert lasts that is
+    /// not repeated.
+    #[arg(long = "set", value_name = "NAME=EVENTS,TRUTH[,EXPIRE_AFTER]")]
+    sets: Vec<String>,
+    /// Simulated sets of so many events each; see `muster simulate`.
+    #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=simulate::EVENTS.1))]
+    simulated: Vec<u64>,
+    /// Seeds of the simulated sets.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
+    seeds: Vec<u64>,
+    /// Only the config, without the plain methods.
+    #[arg(long)]
+    alone: bool,
+}
+
+/// Measures and prints.
+pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    let mut sets: Vec<Set> =
+        options.sets.iter().map(|text| Set::read(config, text)).collect::<Result<_, _>>()?;
+    for events in &options.simulated {
+        for seed in &options.seeds {
+            sets.push(Set::simulated(config, *events, *seed));
+        }
+    }
+    if sets.is_empty() {
+        return Err(Failure::usage("nothing to measure on; give --set or --simulated"));
+    }
+    let latest = SystemClock.now() + AHEAD;
+    let methods = if options.alone { &Method::ALL[..1] } else { &Method::ALL[..] };
+    let mut rows = Vec::new();
+    for set in &sets {
+        let truth = set.truth()?;
+        let mut results = Vec::new();
+        for method in methods {
+            results.push(set.measure(*method, &truth, latest)?);
+        }
+        rows.push((set.name.as_str(), results));
+    }
+    let printed = io::stdout().lock().write_all(tables(methods, &rows).as_bytes());
+    printed.map_err(|error| Failure::other(format!("standard output: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What decides which alerts belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Config,
+    Nothing,
+    Host,
+    HostHour,
+    Gap,
+}
+
+impl Method {
+    const ALL: [Self; 5] = [Self::Config, Self::Nothing, Self::Host, Self::HostHour, Self::Gap];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "this config",
+            Self::Nothing => "no correlation",
+            Self::Host => "by host",
+            Self::HostHour => "by host within 60 min",
+            Self::Gap => "5-minute gap",
+        }
+    }
+
+    fn settings(self, config: &Config) -> CorrelateSettings {
+        let mut settings = config.correlate();
+        let pattern = |by: &str, window, gap| Pattern {
+            name: self.name().into(),
+            matchers: Matchers::default(),
+            by: vec![by.into()],
+            window,
+            gap,
+            cross_source: true,
+            max_alerts: u32::MAX,
+            chronic: Chronic::Join,
+            near: None,
+        };
+        match self {
+            Self::Config => {}
+            Self::Nothing => settings.patterns.clear(),
+            Self::Host => settings.patterns = vec![pattern("host", FOR_EVER, None)],
+            Self::HostHour => {
+                settings.patterns = vec![pattern("host", Span::from_secs(3_600), None)];
+            }
+            Self::Gap => {
+                let gap = Some(Span::from_secs(300));
+                settings.patterns = vec![pattern(EVERYTHING, FOR_EVER, gap)];
+            }
+        }
+        settings
+    }
+}
+
+/// Labelled events.
+struct Set {
+    name: String,
+    config: Config,
+    from: From,
+}
+
+enum From {
+    Files { events: PathBuf, truth: PathBuf },
+    Seed(simulate::Settings),
+}
+
+impl Set {
+    fn read(config: &Config, text: &str) -> Result<Self, Failure> {
+        let wrong =
+            || Failure::usage(format!("--set: `{text}` is not NAME=EVENTS,TRUTH[,EXPIRE_AFTER]"));
+        let (name, files) = text.split_once('=').ok_or_else(wrong)?;
+        let parts: Vec<&str> = files.split(',').collect();
+        let (events, truth, expire_after) = match parts[..] {
+            [events, truth] => (events, truth, None),
+            [events, truth, expire_after] => (events, truth, Some(expire_after)),
+            _ => return Err(wrong()),
+        };
+        let mut config = config.clone();
+        if let Some(expire_after) = expire_after {
+            let sweep = config.sweep(&[format!("expire_after={expire_after}")]);
+            let sweep = sweep.map_err(|error| {
+                Failure::usage(error.to_string().replacen("--sweep", &format!("--set {name}:"), 1))
+            })?;
+            config = sweep.variants.into_iter().next().map_or(config, |variant| variant.config);
+        }
+        let from = From::Files { events: events.into(), truth: truth.into() };
+        Ok(Self { name: name.to_owned(), config, from })
+    }
+
+    fn simulated(config: &Config, events: u64, seed: u64) -> Self {
+        Self {
+            name: format!("simulated {events}, seed {seed}"),
+            config: config.clone(),
+            from: From::Seed(simulate::Settings::new(seed, events)),
+        }
+    }
+
+    fn truth(&self) -> Result<Truth, Failure> {
+        match &self.from {
+            From::Files { truth: path, .. } => truth::read(path),
+            From::Seed(settings) => {
+                let mut simulation = Simulation::new(settings.clone());
+                let mut truth = Truth::default();
+                while let Some(delivery) = simulation.deliver() {
+                    if let Some(line) = delivery.truth {
+                        truth.add(truth::label(line).map_err(Failure::other)?);
+                    }
+                }
+                Ok(truth)
+            }
+        }
+    }
+
+    fn measure(
+        &self,
+        method: Method,
+        truth: &Truth,
+        latest: Timestamp,
+    ) -> Result<(Summary, Score), Failure> {
+        let settings = method.settings(&self.config);
+        let mut replay = Replay::new(self.config.collect(), &settings, latest);
+        let mut places = Places::new(truth);
+        let mut tagged = Vec::new();
+        let mut take = |record: &[u8]| {
+            let mut record = record;
+            if let (Method::Gap, Some(rest)) = (method, record.strip_prefix(b"{")) {
+                tagged.clear();
+                tagged.extend_from_slice(format!("{{\"{EVERYTHING}\":\"yes\",").as_bytes());
+                tagged.extend_from_slice(rest);
+                record = &tagged;
+            }
+            replay.record(
+                record,
+                |_| {},
+                |place| {
+                    let incident = place.place.map(|(_, incident)| incident);
+                    places.place(place.event_id.as_deref(), incident);
+                },
+            );
+        };
+        match &self.from {
+            From::Files { events, .. } => each_line(events, &mut take)?,
+            From::Seed(settings) => {
+                let mut simulation = Simulation::new(settings.clone());
+                while let Some(delivery) = simulation.deliver() {
+                    take(delivery.event);
+                }
+            }
+        }
+        Ok((replay.summary(), places.score(truth.usual_unit())))
+    }
+}
+
+/// Hands over each event of a file.
+fn each_line(path: &Path, take: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
+    let (mut input, progress) = input::open(path)?;
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let read = input.read_until(b'\n', &mut line).map_err(|error| about(path, &error))?;
+        if read == 0 {
+            break;
+        }
+        let record = line.trim_ascii();
+        if record.is_empty() {
+            continue;
+        }
+        if !record.starts_with(b"{") {
+            let path = path.display();
+            return Err(Failure::data(format!(
+                "{path}:{number}: is not a JSON object; one event a line"
+            )));
+        }
+        take(record);
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+fn tables(methods: &[Method], rows: &[(&str, Vec<(Summary, Score)>)]) -> String {
+    let mut text = String::from(
+        "| set | events | alerts | true incidents | incidents | precision | recall | B-cubed F1 | pages per true incident |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for (set, results) in rows {
+        let (summary, score) = &results[0];
+        let cells = [
+            summary.events.to_string(),
+            score.units.to_string(),
+            score.true_incidents.to_string(),
+            score.incidents.to_string(),
+            format!("{:.4}", score.bcubed.precision),
+            format!("{:.4}", score.bcubed.recall),
+            format!("{:.4}", score.bcubed.f1()),
+            format!("{:.2}", score.pages_per_true_incident),
+        ];
+        text.push_str(&format!("| {set} | {} |\n", cells.join(" | ")));
+    }
+    let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+    text.push_str(&format!(
+        "\nB-cubed F1 / pages per true incident:\n\n| set | {} |\n|---|",
+        names.join(" | ")
+    ));
+    text.push_str(&"---:|".repeat(names.len()));
+    text.push('\n');
+    for (set, results) in rows {
+        let cells: Vec<String> = results
+            .iter()
+            .map(|(_, score)| {
+                format!("{:.4} / {:.2}", score.bcubed.f1(), score.pages_per_true_incident)
+            })
+            .collect();
+        text.push_str(&format!("| {set} | {} |\n", cells.join(" | ")));
+    }
+    text
+}
