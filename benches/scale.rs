@@ -1,16 +1,21 @@
-//! What correlate's cost grows with: the number of patterns, and the size of an incident.
+//! What the cost of a change grows with: the number of patterns, of maintenance plans and of silences,
+//! and the size of an incident.
 //!
-//! Baselines of the same run: ten patterns, and an incident of few alerts. Ratios are of medians of
+//! Baselines of the same run: ten of each, and an incident of few alerts. Ratios are of medians of
 //! batches, so that what else the machine does falls out. Bytes are those of changes and rows.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
+use std::sync::Arc;
+
 use muster::clock::Stopwatch;
 use muster::correlate::Correlate;
 use muster::model::event::{Links, Report};
+use muster::model::maintenance::PlanText;
 use muster::model::update::{Seen, Update};
 use muster::model::{
-    Chronic, CorrelateSettings, Event, Matchers, Pattern, Span, Status, TagValue, Tags, Timestamp,
+    AlertId, Chronic, CorrelateSettings, Event, Identity, MaintenanceId, Matchers, Member, Pattern,
+    Plan, Silence, SilenceId, SilenceIndex, Span, Status, TagValue, Tags, Timestamp, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
@@ -26,19 +31,22 @@ const SLOT: Slot = Slot { input: 0, partition: 0 };
 
 fn main() {
     patterns();
+    silences();
     joins();
     ends();
 }
 
-/// The same alerts under ten patterns and under a thousand, each for one team's alerts.
+/// The same alerts under ten patterns and under a thousand, each for one team's alerts; and with a
+/// thousand maintenance plans besides, each for one team and closed by now.
 fn patterns() {
     let alerts = if is_test() { 400 } else { 40_000 };
     let updates: Vec<Vec<u8>> = (0..alerts)
         .flat_map(|n| [update(n, 10, Status::Critical), update(n, 10, Status::Ok)])
         .collect();
-    let cost = |many: usize| {
-        let mut stage = stage(teams(many));
-        let mut measure = Measure::new(&format!("{many} patterns, changes"));
+    let cost = |many: usize, plans: usize| {
+        let maintenance = (0..plans).map(plan).collect();
+        let mut stage = stage(CorrelateSettings { maintenance, ..teams(many) });
+        let mut measure = Measure::new(&format!("{many} patterns, {plans} plans, changes"));
         let mut medians = Vec::new();
         for batch in updates.chunks(100) {
             measure.batch(batch.len() as u64, || {
@@ -51,9 +59,92 @@ fn patterns() {
         measure.print();
         median(medians)
     };
-    let ten = cost(10);
-    let thousand = cost(1_000);
+    let ten = cost(10, 10);
+    let thousand = cost(1_000, 10);
     println!("a change under 1000 patterns / under 10: {:.2}", thousand / ten);
+    let planned = cost(1_000, 1_000);
+    println!("a change under 1000 patterns and 1000 plans / under 10 and 10: {:.2}", planned / ten);
+}
+
+/// What mutes an alert, asked of ten silences and of ten thousand.
+fn silences() {
+    let asks = if is_test() { 1_000 } else { 200_000 };
+    let members: Vec<Member> = (0..100).map(member).collect();
+    let cost = |many: usize| {
+        let mut index = SilenceIndex::default();
+        (0..many).for_each(|nth| index.insert(Arc::new(silence(nth))));
+        let mut measure = Measure::new(&format!("{many} silences, questions"));
+        let mut medians = Vec::new();
+        for _ in 0..asks / members.len() {
+            measure.batch(members.len() as u64, || {
+                let watch = Stopwatch::start();
+                let found =
+                    members.iter().map(|alert| vec![index.muting(alert, START).0.len() as u8]);
+                let found: Vec<Vec<u8>> = found.collect();
+                medians.push(watch.elapsed());
+                found
+            });
+        }
+        measure.print();
+        median(medians)
+    };
+    let ten = cost(10);
+    println!("a question of 10000 silences / of 10: {:.2}", cost(10_000) / ten);
+}
+
+/// Planned work of one team, every night.
+fn plan(nth: usize) -> Plan {
+    let text = PlanText {
+        name: Some(format!("night-{nth}")),
+        matchers: vec![format!("team=team-{nth}")],
+        every: Some("day".to_owned()),
+        at: Some("03:00".to_owned()),
+        lasts: Some("1h".to_owned()),
+        time_zone: Some("Europe/Berlin".to_owned()),
+        ..PlanText::default()
+    };
+    text.read(MaintenanceId::of(&format!("bench {nth}")), "bench").expect("a plan")
+}
+
+/// A silence of one team's alerts.
+fn silence(nth: usize) -> Silence {
+    Silence {
+        id: SilenceId::of_request(&format!("bench-{nth}")),
+        matchers: Matchers::parse([format!("env=prod,team=team-{nth}").as_str()])
+            .expect("matchers"),
+        starts_at: START - Span::MINUTE,
+        ends_at: START + Span::from_secs(3_600),
+        created_by: "bench".into(),
+        created_at: START,
+        updated_by: "bench".into(),
+        updated_at: START,
+        comment: Box::default(),
+        requests: Vec::new(),
+    }
+}
+
+/// What an incident shows of alert `n` of one of ten teams.
+fn member(n: u64) -> Member {
+    let identity = Identity::new("estate", Some(&format!("node-{n:05}")), Some("latency"), None);
+    let tags =
+        [("env", TagValue::one("prod")), ("team", TagValue::one(&format!("team-{}", n % 10)))];
+    Member {
+        id: AlertId::derive(START, &identity, 0),
+        source: "estate".into(),
+        host: format!("node-{n:05}").into(),
+        check: "latency".into(),
+        status: Status::Critical,
+        firing: true,
+        flapping: false,
+        chronic: false,
+        maintenance: None,
+        description: "busy".into(),
+        tags: tags.into_iter().collect(),
+        links: Links::new(),
+        started_at: START,
+        changed_at: START,
+        why: Why::default(),
+    }
 }
 
 /// One incident grows and grows.
