@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use dashmap::DashMap;
 use tracing::warn;
@@ -226,6 +226,8 @@ pub struct Board {
     /// How many changes all timelines hold.
     timelines: AtomicUsize,
     inhibitor: RwLock<Inhibitor>,
+    /// Held by who changes which alerts are shown, and by who puts other rules of inhibition in force.
+    writing: Mutex<()>,
     loaded: AtomicBool,
     as_of: AtomicI64,
 }
@@ -260,6 +262,7 @@ impl Board {
             plans: Plans::default(),
             timelines: AtomicUsize::new(0),
             inhibitor: RwLock::default(),
+            writing: Mutex::default(),
             loaded: AtomicBool::new(false),
             as_of: AtomicI64::new(Timestamp::MIN.as_millis()),
         }
@@ -269,6 +272,24 @@ impl Board {
     #[must_use]
     pub fn inhibiting(self, rules: Vec<InhibitRule>) -> Self {
         Self { inhibitor: RwLock::new(Inhibitor::new(rules)), ..self }
+    }
+
+    /// Puts other rules of inhibition in force, over everything that is shown. Nothing new is shown
+    /// meanwhile; readers go by the rules before.
+    pub fn inhibit_by(&self, rules: Vec<InhibitRule>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inhibitor = Inhibitor::new(rules);
+        if !inhibitor.is_empty() {
+            for shown in self.shown.iter().filter(|shown| shown.change.is_open()) {
+                let here = |alert: &Member| {
+                    self.homes.get(&alert.id).is_some_and(|home| *home == shown.change.id)
+                };
+                for alert in shown.alerts().filter(|alert| alert.firing && here(alert)) {
+                    inhibitor.set(alert.id, Some(alert));
+                }
+            }
+        }
+        *self.inhibitor.write().unwrap_or_else(PoisonError::into_inner) = inhibitor;
     }
 
     /// Shows what a change says, unless something as new is shown already; says whether it did.
@@ -423,6 +444,7 @@ impl Board {
 
     /// Shows a change; of the alerts that were shown before it only those that stay.
     fn put(&self, now: Timestamp, mut change: Change, stays: impl Fn(AlertId) -> bool) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let members = std::mem::take(&mut change.alerts);
         // What comes from the rows is the state, and nothing that happened.
         let happened = (!change.kinds.is_empty()).then(|| Happened::of(&change));
@@ -532,6 +554,7 @@ impl Board {
     }
 
     fn remove(&self, id: IncidentId) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let removed = self.shown.remove(&id);
         if let Some((_, shown)) = &removed {
             self.timelines.fetch_sub(shown.timeline.len(), Ordering::Relaxed);

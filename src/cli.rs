@@ -21,6 +21,7 @@ mod maintenance;
 mod quality;
 mod replay;
 pub mod run;
+mod silences;
 mod simulate;
 mod topics;
 
@@ -58,6 +59,8 @@ enum Command {
     Incidents(incidents::Options),
     /// Look at planned work, and create, edit or end it over the HTTP API.
     Maintenance(maintenance::Options),
+    /// Look at silences, and preview, create, edit or expire them over the HTTP API.
+    Silences(silences::Options),
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
     /// nearly joined.
     Explain(explain::Options),
@@ -157,6 +160,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
+        Command::Silences(options) => silences::run(options),
         Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),

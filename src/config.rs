@@ -254,7 +254,7 @@ impl Config {
             ("journal", self.journal != other.journal),
             ("collect", self.collect != other.collect),
             ("correlate", self.correlate != other.correlate),
-            ("notify", self.notify != other.notify),
+            ("notify", self.notify != other.notify || self.mute != other.mute),
             ("api", self.api != other.api),
             ("log", self.level != other.level || self.format != other.format),
         ];
@@ -279,6 +279,7 @@ impl Config {
                 self.collect.settings.cache_max != started.collect.settings.cache_max,
             ),
             ("collect.workers", self.collect.workers != started.collect.workers),
+            ("notify.silences", self.mute.silences != started.mute.silences),
             ("api.listen", self.api.listen != started.api.listen),
             ("api.connections", self.api.connections != started.api.connections),
             ("log.format", self.format != started.format),

@@ -199,6 +199,45 @@ mod tests {
     }
 
     #[test]
+    fn other_rules_hold_at_once_over_what_is_shown_and_what_comes() {
+        let parse = |text| Matchers::parse([text]).expect("a matcher");
+        let rule = |source| InhibitRule {
+            source: parse(source),
+            target: parse("check!=ping"),
+            equal: vec!["host".into()],
+        };
+        let (board, _, mutes) = rig(vec![], vec![]);
+        board.load(NOW, vec![]);
+        let ping = |nth, firing| Member {
+            check: "ping".into(),
+            host: "web-1".into(),
+            ..member(nth, firing)
+        };
+        let target = opened(1, 1, vec![member(1, true)]);
+        board.apply(NOW, target.clone());
+        board.apply(NOW, opened(2, 1, vec![ping(2, true)]));
+        // Moved and fires no more; and one of an incident that is over.
+        board.apply(NOW, change(3, 1, true, vec![ping(3, true)]));
+        board.apply(NOW, change(5, 1, true, vec![ping(3, false)]));
+        board.apply(NOW, change(6, 1, false, vec![ping(6, true)]));
+        let muted = || mutes.ask(NOW, &asked(&target));
+        assert_eq!(muted(), Mute::No);
+        board.inhibit_by(vec![rule("check=disk"), rule("check=ping")]);
+        assert_eq!(muted(), Mute::Yes { inhibited: true });
+        board.inhibit_by(vec![rule("check=disk")]);
+        assert_eq!(muted(), Mute::No, "nothing fires that is a source now");
+        board.inhibit_by(vec![rule("check=ping")]);
+        board.apply(NOW, change(2, 2, false, vec![ping(2, false)]));
+        assert_eq!(muted(), Mute::No, "the source is over, and the others do not count");
+        board.inhibit_by(vec![rule("check=ping")]);
+        assert_eq!(muted(), Mute::No, "nor over what is shown");
+        board.apply(NOW, opened(4, 1, vec![ping(4, true)]));
+        assert_eq!(muted(), Mute::Yes { inhibited: true });
+        board.inhibit_by(vec![]);
+        assert_eq!(muted(), Mute::No);
+    }
+
+    #[test]
     fn two_that_are_source_and_target_do_not_mute_each_other() {
         let all = Matchers::parse(["source=nagios"]).expect("a matcher");
         let rule = InhibitRule { source: all.clone(), target: all, equal: vec![] };

@@ -39,7 +39,7 @@ pub(super) struct Question {
     pub(super) path: String,
     /// Names and values.
     pub(super) query: Vec<(&'static str, String)>,
-    /// As JSON, with the `request_id` of a command.
+    /// As JSON; that of a command has a `request_id`.
     pub(super) body: Option<Map<String, Value>>,
 }
 
@@ -85,7 +85,10 @@ impl Api {
 /// Why something was refused, as the other side says.
 pub(super) fn refused(status: StatusCode, answer: &Value) -> Failure {
     let word = |name: &str| answer["error"][name].as_str().unwrap_or("no reason given");
-    let message = format!("{} ({})", word("message"), word("reason"));
+    let mut message = format!("{} ({})", word("message"), word("reason"));
+    if let ("confirm", Some(count)) = (word("reason"), answer["count"].as_u64()) {
+        message.push_str(&format!("; here that is --confirm {count}"));
+    }
     match status {
         StatusCode::BAD_REQUEST => Failure::usage(message),
         _ => Failure::other(message),
@@ -111,8 +114,8 @@ async fn exchange(url: &Url, question: &Question) -> Result<(StatusCode, Vec<u8>
         .no_proxy()
         .build()
         .map_err(Failure::other)?;
-    let again = question.body.as_ref().map_or(String::new(), |body| {
-        let request = body["request_id"].as_str().unwrap_or_default();
+    let request = question.body.as_ref().and_then(|body| body.get("request_id")?.as_str());
+    let again = request.map_or(String::new(), |request| {
         format!(
             "; whether it was done is not known, to send it again safely add --request {request}"
         )

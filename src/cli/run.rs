@@ -371,6 +371,7 @@ impl Starting<'_> {
             stop,
         };
         self.thread("board", busy, move || follow.run())?;
+        drop(self.in_force.board.set(Arc::clone(&board)));
         Ok(board)
     }
 

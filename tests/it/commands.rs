@@ -14,7 +14,7 @@ use crate::process::{Muster, free_port, wait_until};
 pub(crate) struct Bench {
     directory: tempfile::TempDir,
     pub(crate) muster: Option<Muster>,
-    port: u16,
+    pub(crate) port: u16,
     runtime: Runtime,
 }
 

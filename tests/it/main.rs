@@ -21,6 +21,7 @@ mod replay;
 mod replay_log;
 mod scenarios;
 mod shutdown;
+mod silences;
 mod stages_apart;
 mod tidy;
 mod topology;

@@ -3,12 +3,13 @@
 //! All or nothing: a config with a mistake changes nothing. What cannot change while it runs is
 //! named, and stays as it was at the start until the next one.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
 use crate::api::reload::{NotReloaded, Reloaded};
+use crate::board::Board;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::collect::Collect;
 use crate::config::{Config, ConfigError};
@@ -31,6 +32,8 @@ pub(super) struct InForce {
     pub(super) correlate: Live<CorrelateSettings>,
     pub(super) notify: Live<notify::Settings>,
     pub(super) api: Live<api::Settings>,
+    /// Where it runs: what goes by the rules of inhibition.
+    pub(super) board: Arc<OnceLock<Arc<Board>>>,
 }
 
 impl InForce {
@@ -40,6 +43,7 @@ impl InForce {
             correlate: Live::new(config.correlate()),
             notify: Live::new(config.notify()),
             api: Live::new(config.api()),
+            board: Arc::default(),
         }
     }
 }
@@ -109,6 +113,11 @@ impl Reloader {
                 needs_restart: config.needs_restart(&self.started),
             };
             self.put(&config, &reloaded.changed);
+            if let Some(board) = self.in_force.board.get()
+                && config.inhibit() != current.inhibit()
+            {
+                board.inhibit_by(config.inhibit());
+            }
             *current = config;
             reloaded
         });
