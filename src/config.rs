@@ -332,7 +332,11 @@ impl fmt::Debug for Config {
     }
 }
 
-fn parse_with(
+/// As [`parse`], with an environment that is passed in.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_with(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {

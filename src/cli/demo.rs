@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let _inside = runtime.enter();
     let stop = Shutdown::new();
     shutdown::on_signals(stop.clone()).map_err(Failure::other)?;
-    let directory = Directory::new()?;
+    let directory = Directory::new("demo")?;
     let listen = options.listen.unwrap_or_else(|| free(LISTEN));
     let text = format!(
         "{CONFIG}\njournal: {{path: \"{}\"}}\napi: {{listen: \"{listen}\"}}\n",
@@ -221,11 +221,11 @@ fn free(wanted: SocketAddr) -> SocketAddr {
 }
 
 /// A directory that goes with the demo.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    fn new() -> Result<Self, Failure> {
-        let name = format!("muster-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
+    pub(super) fn new(of: &str) -> Result<Self, Failure> {
+        let name = format!("muster-{of}-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)
             .map_err(|error| Failure::other(format!("{}: {error}", path.display())))?;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::Failure;
+use super::demo::Directory;
 use super::replay::{AHEAD, about, input, truth};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
 use crate::replay::score::{Places, Score, Truth};
 use crate::replay::{Replay, Summary};
@@ -18,16 +19,23 @@ use crate::simulate::{self, Simulation};
 
 /// The tag that every event gets where all are to be one group.
 const EVERYTHING: &str = "muster_quality_all";
+/// What goes where it is known what is near what: the same file that users read.
+const WITH_TOPOLOGY: &str = include_str!("../../config/examples/topology.yaml");
+/// Which of its keys the topology of each set takes the place of.
+const TOPOLOGY_FILE: &str = "MUSTER__CORRELATE__TOPOLOGY__FILE";
 /// As long as patterns may reach.
 const FOR_EVER: Span = Span::from_secs(30 * 86_400);
+
+/// What was counted, and how good it is.
+type Measured = (Summary, Score);
 
 /// What to measure on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// A labelled set: its name, a file of events (one a line, with `id`; `.gz` is unpacked), a truth
-    /// as for `replay --score`, and, where its sources never say `ok`, how long an alert lasts that is
-    /// not repeated.
-    #[arg(long = "set", value_name = "NAME=EVENTS,TRUTH[,EXPIRE_AFTER]")]
+    /// as for `replay --score`, where its sources never say `ok`, how long an alert lasts that is
+    /// not repeated, and, where it has one, a topology as for `correlate.topology.file`.
+    #[arg(long = "set", value_name = "NAME=EVENTS,TRUTH[,[EXPIRE_AFTER][,TOPOLOGY]]")]
     sets: Vec<String>,
     /// Simulated sets of so many events each; see `muster simulate`.
     #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=simulate::EVENTS.1))]
@@ -46,20 +54,22 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
         options.sets.iter().map(|text| Set::read(config, text)).collect::<Result<_, _>>()?;
     for events in &options.simulated {
         for seed in &options.seeds {
-            sets.push(Set::simulated(config, *events, *seed));
+            sets.push(Set::simulated(config, *events, *seed)?);
         }
     }
     if sets.is_empty() {
         return Err(Failure::usage("nothing to measure on; give --set or --simulated"));
     }
     let latest = SystemClock.now() + AHEAD;
-    let methods = if options.alone { &Method::ALL[..1] } else { &Method::ALL[..] };
+    let methods = if options.alone { Method::ALONE } else { Method::ALL };
     let mut rows = Vec::new();
     for set in &sets {
         let truth = set.truth()?;
         let mut results = Vec::new();
         for method in methods {
-            results.push(set.measure(*method, &truth, latest)?);
+            let settings = method.settings(set);
+            let measured = settings.map(|settings| set.measure(*method, &settings, &truth, latest));
+            results.push(measured.transpose()?);
         }
         rows.push((set.name.as_str(), results));
     }
@@ -72,6 +82,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
     Config,
+    Topology,
     Nothing,
     Host,
     HostHour,
@@ -79,11 +90,14 @@ enum Method {
 }
 
 impl Method {
-    const ALL: [Self; 5] = [Self::Config, Self::Nothing, Self::Host, Self::HostHour, Self::Gap];
+    const ALONE: &[Self] = &[Self::Config, Self::Topology];
+    const ALL: &[Self] =
+        &[Self::Config, Self::Topology, Self::Nothing, Self::Host, Self::HostHour, Self::Gap];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Config => "this config",
+            Self::Topology => "with topology",
             Self::Nothing => "no correlation",
             Self::Host => "by host",
             Self::HostHour => "by host within 60 min",
@@ -91,8 +105,9 @@ impl Method {
         }
     }
 
-    fn settings(self, config: &Config) -> CorrelateSettings {
-        let mut settings = config.correlate();
+    /// By what a set is correlated; none where the set has not what it takes.
+    fn settings(self, set: &Set) -> Option<CorrelateSettings> {
+        let mut settings = set.config.correlate();
         let pattern = |by: &str, window, gap| Pattern {
             name: self.name().into(),
             matchers: Matchers::default(),
@@ -106,6 +121,11 @@ impl Method {
         };
         match self {
             Self::Config => {}
+            Self::Topology => {
+                let CorrelateSettings { patterns, topology, .. } =
+                    set.with_topology.as_ref()?.correlate();
+                settings = CorrelateSettings { patterns, topology, ..settings };
+            }
             Self::Nothing => settings.patterns.clear(),
             Self::Host => settings.patterns = vec![pattern("host", FOR_EVER, None)],
             Self::HostHour => {
@@ -116,7 +136,7 @@ impl Method {
                 settings.patterns = vec![pattern(EVERYTHING, FOR_EVER, gap)];
             }
         }
-        settings
+        Some(settings)
     }
 }
 
@@ -124,6 +144,8 @@ impl Method {
 struct Set {
     name: String,
     config: Config,
+    /// The patterns for where a topology is, with that of the set; none where it has none.
+    with_topology: Option<Config>,
     from: From,
 }
 
@@ -134,17 +156,22 @@ enum From {
 
 impl Set {
     fn read(config: &Config, text: &str) -> Result<Self, Failure> {
-        let wrong =
-            || Failure::usage(format!("--set: `{text}` is not NAME=EVENTS,TRUTH[,EXPIRE_AFTER]"));
+        let wrong = || {
+            let form = "NAME=EVENTS,TRUTH[,[EXPIRE_AFTER][,TOPOLOGY]]";
+            Failure::usage(format!("--set: `{text}` is not {form}"))
+        };
         let (name, files) = text.split_once('=').ok_or_else(wrong)?;
         let parts: Vec<&str> = files.split(',').collect();
-        let (events, truth, expire_after) = match parts[..] {
-            [events, truth] => (events, truth, None),
-            [events, truth, expire_after] => (events, truth, Some(expire_after)),
+        let (events, truth, expire_after, topology) = match parts[..] {
+            [events, truth] => (events, truth, "", None),
+            [events, truth, expire_after] => (events, truth, expire_after, None),
+            [events, truth, expire_after, topology] => {
+                (events, truth, expire_after, Some(topology))
+            }
             _ => return Err(wrong()),
         };
         let mut config = config.clone();
-        if let Some(expire_after) = expire_after {
+        if !expire_after.is_empty() {
             let sweep = config.sweep(&[format!("expire_after={expire_after}")]);
             let sweep = sweep.map_err(|error| {
                 Failure::usage(error.to_string().replacen("--sweep", &format!("--set {name}:"), 1))
@@ -152,15 +179,26 @@ impl Set {
             config = sweep.variants.into_iter().next().map_or(config, |variant| variant.config);
         }
         let from = From::Files { events: events.into(), truth: truth.into() };
-        Ok(Self { name: name.to_owned(), config, from })
+        let with_topology = topology.map(with_topology).transpose()?;
+        Ok(Self { name: name.to_owned(), config, with_topology, from })
     }
 
-    fn simulated(config: &Config, events: u64, seed: u64) -> Self {
-        Self {
+    fn simulated(config: &Config, events: u64, seed: u64) -> Result<Self, Failure> {
+        let settings = simulate::Settings::new(seed, events);
+        // By way of a file, as `muster simulate` writes it and the config reads it.
+        let directory = Directory::new("quality")?;
+        let path = directory.0.join("topology.jsonl");
+        let mut edges = Vec::new();
+        Simulation::new(settings.clone())
+            .topology(|line| edges.write_all(&[line, b"\n"].concat()))
+            .and_then(|()| std::fs::write(&path, &edges))
+            .map_err(|error| about(&path, &error))?;
+        Ok(Self {
             name: format!("simulated {events}, seed {seed}"),
             config: config.clone(),
-            from: From::Seed(simulate::Settings::new(seed, events)),
-        }
+            with_topology: Some(with_topology(&path.display().to_string())?),
+            from: From::Seed(settings),
+        })
     }
 
     fn truth(&self) -> Result<Truth, Failure> {
@@ -182,11 +220,11 @@ impl Set {
     fn measure(
         &self,
         method: Method,
+        settings: &CorrelateSettings,
         truth: &Truth,
         latest: Timestamp,
-    ) -> Result<(Summary, Score), Failure> {
-        let settings = method.settings(&self.config);
-        let mut replay = Replay::new(self.config.collect(), &settings, latest);
+    ) -> Result<Measured, Failure> {
+        let mut replay = Replay::new(self.config.collect(), settings, latest);
         let mut places = Places::new(truth);
         let mut tagged = Vec::new();
         let mut take = |record: &[u8]| {
@@ -219,6 +257,13 @@ impl Set {
     }
 }
 
+/// The patterns for where a topology is, with this one.
+fn with_topology(file: &str) -> Result<Config, Failure> {
+    let environment = [(TOPOLOGY_FILE.to_owned(), file.to_owned())];
+    config::parse_with(WITH_TOPOLOGY, environment)
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
 /// Hands over each event of a file.
 fn each_line(path: &Path, take: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
     let (mut input, progress) = input::open(path)?;
@@ -245,24 +290,31 @@ fn each_line(path: &Path, take: &mut impl FnMut(&[u8])) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tables(methods: &[Method], rows: &[(&str, Vec<(Summary, Score)>)]) -> String {
+fn tables(methods: &[Method], rows: &[(&str, Vec<Option<Measured>>)]) -> String {
     let mut text = String::from(
         "| set | events | alerts | true incidents | incidents | precision | recall | B-cubed F1 | pages per true incident |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for (set, results) in rows {
-        let (summary, score) = &results[0];
-        let cells = [
-            summary.events.to_string(),
-            score.units.to_string(),
-            score.true_incidents.to_string(),
-            score.incidents.to_string(),
-            format!("{:.4}", score.bcubed.precision),
-            format!("{:.4}", score.bcubed.recall),
-            format!("{:.4}", score.bcubed.f1()),
-            format!("{:.2}", score.pages_per_true_incident),
-        ];
-        text.push_str(&format!("| {set} | {} |\n", cells.join(" | ")));
+        for (method, measured) in methods.iter().zip(results) {
+            let name = match method {
+                Method::Config => (*set).to_owned(),
+                Method::Topology => format!("{set}, {}", method.name()),
+                _ => continue,
+            };
+            let Some((summary, score)) = measured else { continue };
+            let cells = [
+                summary.events.to_string(),
+                score.units.to_string(),
+                score.true_incidents.to_string(),
+                score.incidents.to_string(),
+                format!("{:.4}", score.bcubed.precision),
+                format!("{:.4}", score.bcubed.recall),
+                format!("{:.4}", score.bcubed.f1()),
+                format!("{:.2}", score.pages_per_true_incident),
+            ];
+            text.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+        }
     }
     let names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     text.push_str(&format!(
@@ -272,12 +324,13 @@ fn tables(methods: &[Method], rows: &[(&str, Vec<(Summary, Score)>)]) -> String 
     text.push_str(&"---:|".repeat(names.len()));
     text.push('\n');
     for (set, results) in rows {
-        let cells: Vec<String> = results
-            .iter()
-            .map(|(_, score)| {
+        let cell = |measured: &Option<Measured>| match measured {
+            Some((_, score)) => {
                 format!("{:.4} / {:.2}", score.bcubed.f1(), score.pages_per_true_incident)
-            })
-            .collect();
+            }
+            None => "no topology".to_owned(),
+        };
+        let cells: Vec<String> = results.iter().map(cell).collect();
         text.push_str(&format!("| {set} | {} |\n", cells.join(" | ")));
     }
     text

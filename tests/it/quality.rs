@@ -53,7 +53,7 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
     let pages = score["pages_per_true_incident"].as_f64().expect("a number");
     assert!(f1 > 0.3 && f1 < 1.0 && pages > 1.0, "{score}");
 
-    let set = format!("own={events},{truth}");
+    let set = format!("own={events},{truth},,{topology}");
     let seeds = ["--simulated", "4000", "--seeds", "7"];
     let (code, out, err) = muster(&[&["quality", "--set", &set][..], &seeds].concat());
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -62,23 +62,34 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
         .filter(|line| line.starts_with("| own") || line.starts_with("| simulated"))
         .map(|line| line.split('|').map(str::trim).collect())
         .collect();
-    assert_eq!(rows.len(), 4, "{out}");
+    // Two each in the first table, with and without a topology, and one each in the second.
+    assert_eq!(rows.len(), 6, "{out}");
+    assert!(rows[1][1] == "own, with topology" && rows[3][1].ends_with(", with topology"), "{out}");
     // From files or made anew, all figures are the same, and those of replay.
-    assert_eq!(rows[0][2..], rows[1][2..]);
-    assert_eq!(rows[2][2..], rows[3][2..]);
+    assert_eq!((&rows[0][2..], &rows[1][2..]), (&rows[2][2..], &rows[3][2..]));
+    assert_eq!(rows[4][2..], rows[5][2..]);
     let (f1, pages) = (format!("{f1:.4}"), format!("{pages:.2}"));
     assert_eq!((rows[0][2], rows[0][8], rows[0][9]), ("4000", f1.as_str(), pages.as_str()));
-    assert_eq!(rows[2][2], format!("{f1} / {pages}"));
-    let methods =
-        "| set | this config | no correlation | by host | by host within 60 min | 5-minute gap |";
+    assert_eq!(rows[4][2], format!("{f1} / {pages}"));
+    let methods = "| set | this config | with topology | no correlation | by host | by host within 60 min | 5-minute gap |";
     assert!(out.contains(methods), "{out}");
     // The plain methods are what they are called: each is a config that can be written down, but
     // for the gap, which needs a tag that all have.
+    // Nor does it matter who reads the topology that was written: it is one of the config's.
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/topology.yaml");
+    let text = std::fs::read_to_string(example).expect("the example");
+    let near = directory.path().join("near.yaml");
+    assert!(text.contains("config/examples/topology.csv"), "{text}");
+    std::fs::write(&near, text.replace("config/examples/topology.csv", &topology)).expect("a file");
     let config = directory.path().join("plain.yaml");
     let by_host = "[{name: host, by: [host], window: 30d, max_alerts: 100000}]";
     let within = "[{name: host, by: [host], window: 60m, max_alerts: 100000}]";
-    for (column, patterns) in [(3, "[]"), (4, by_host), (5, within)] {
-        std::fs::write(&config, format!("correlate: {{patterns: {patterns}}}\n")).expect("a file");
+    for (column, patterns) in [(3, None), (4, Some("[]")), (5, Some(by_host)), (6, Some(within))] {
+        if let Some(patterns) = patterns {
+            let text = format!("correlate: {{patterns: {patterns}}}\n");
+            std::fs::write(&config, text).expect("a file");
+        }
+        let config = if patterns.is_some() { &config } else { &near };
         let config = config.to_str().expect("a path");
         let (code, out, err) =
             muster(&["replay", "-c", config, &events, "--score", &truth, "--json"]);
@@ -86,9 +97,13 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
         let score = &serde_json::from_str::<Value>(&out).expect("JSON")["score"];
         let f1 = score["b_cubed"]["f1"].as_f64().expect("a number");
         let pages = score["pages_per_true_incident"].as_f64().expect("a number");
-        assert_eq!(rows[2][column], format!("{f1:.4} / {pages:.2}"), "{patterns}");
+        assert_eq!(rows[4][column], format!("{f1:.4} / {pages:.2}"), "{patterns:?}");
     }
-    assert_ne!(rows[2][6], rows[2][3], "a gap groups");
+    assert_ne!(rows[4][7], rows[4][4], "a gap groups");
+    assert_ne!(rows[4][3], rows[4][2], "a topology changes something");
+    let (code, out, _) = muster(&["check", "-c", near.to_str().expect("a path")]);
+    let edges = format!("and {} edges", lines(&topology));
+    assert!(code == Some(0) && out.contains(&edges), "{edges}: {out}");
 }
 
 #[test]
@@ -127,9 +142,15 @@ fn what_cannot_be_measured_or_simulated_is_told() {
     std::fs::write(&truth, "{\"alert_id\":\"a\",\"truth_id\":\"f\"}\n").expect("a file");
     let list = format!("x={},{}", file.display(), truth.display());
     let late = format!("{list},soon");
+    let nowhere = format!("{list},,/no/such/file.csv");
     for (arguments, code, told) in [
         (&["quality"][..], 64, "nothing to measure on; give --set or --simulated"),
-        (&["quality", "--set", "x"], 64, "--set: `x` is not NAME=EVENTS,TRUTH[,EXPIRE_AFTER]"),
+        (
+            &["quality", "--set", "x"],
+            64,
+            "--set: `x` is not NAME=EVENTS,TRUTH[,[EXPIRE_AFTER][,TOPOLOGY]]",
+        ),
+        (&["quality", "--set", &nowhere], 64, "correlate.topology.file"),
         (&["quality", "--set", &late], 64, "`soon` is not a duration"),
         (&["quality", "--set", &list], 65, "list.jsonl:1: is not a JSON object"),
         (&["simulate", "--pairs", "10"], 64, "200..=50000"),
