@@ -45,8 +45,6 @@
 //!
 //! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`; and those
 //!    that the rules ask for: `oracle`.
-//! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`.
-//! 1. The same `muster.alerts` gives the same changes, byte for byte: `laws`, `exactness`.
 //! 2. Correlate cannot fail or block; what it cannot read is a dead letter: `bad_input`, `topology`.
 //! 3. Rows, changes and position leave in one commit; a failed one is thrown away whole:
 //!    `journal`, `kafka`, `exactness`.
