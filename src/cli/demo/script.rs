@@ -19,8 +19,8 @@ pub(super) const SCRIPT: [(u32, &str); 5] = [
     (5, "a disk fills up"),
     (9, "a check begins to flap"),
     (16, "the switch of a rack fails: all its hosts and their VMs are gone at once"),
-    (30, "a bad deploy of a service"),
-    (48, "the deploy is rolled back, the disk cleaned"),
+    (37, "a bad deploy of a service"),
+    (50, "the deploy is rolled back, the disk cleaned"),
 ];
 
 /// The events, as they come.
@@ -38,10 +38,10 @@ impl Feed {
             kind,
         };
         let script = vec![
-            fault(5, 48, Some(Kind::Disk)),
+            fault(5, 50, Some(Kind::Disk)),
             fault(9, 56, None),
             fault(16, 40, Some(Kind::Switch)),
-            fault(30, 48, Some(Kind::Deploy)),
+            fault(37, 50, Some(Kind::Deploy)),
         ];
         let rates = Rates { chatty: 1.0, late: 0.0, lost_ok: 0.0, twice: 0.0, ..Rates::default() };
         let settings = Settings {
