@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::change::Member;
 use super::id::{AlertId, IncidentId, SilenceId};
 use super::matcher::Matchers;
+use super::matcher_index::MatcherIndex;
 use super::time::{Span, Timestamp};
 
 /// How many request ids a silence remembers, so that a repeat is known as one.
@@ -157,117 +158,47 @@ pub enum Mute {
     Unsure(Span),
 }
 
-/// Silences by the value that they ask for.
-type ByValue = BTreeMap<Box<str>, Vec<Arc<Silence>>>;
-
-/// Silences by what an alert must have for them to matter: of each that asks for a certain value of
-/// a tag, one such pair; the rest is looked at for every alert.
+/// Silences, found by what an alert must have for them to matter.
 #[derive(Debug, Default)]
 pub struct SilenceIndex {
-    by_pair: BTreeMap<Box<str>, ByValue>,
-    rest: Vec<Arc<Silence>>,
-    len: usize,
+    by_matchers: MatcherIndex<SilenceId>,
+    all: BTreeMap<SilenceId, Arc<Silence>>,
 }
 
 impl SilenceIndex {
-    /// Takes a silence in.
+    /// Takes a silence in; one of the same id gives way.
     pub fn insert(&mut self, silence: Arc<Silence>) {
-        self.len += 1;
-        match self.pair(&silence) {
-            Some((name, value)) => {
-                self.by_pair.entry(name).or_default().entry(value).or_default().push(silence);
-            }
-            None => self.rest.push(silence),
-        }
+        self.by_matchers.insert(silence.id, &silence.matchers);
+        self.all.insert(silence.id, silence);
     }
 
-    /// Of the pairs that a silence asks for, the one that fewest others hang on.
-    fn pair(&self, silence: &Silence) -> Option<(Box<str>, Box<str>)> {
-        let pairs = silence.matchers.iter().filter_map(|matcher| {
-            let value = matcher.wanted().filter(|value| !value.is_empty())?;
-            Some((matcher.name(), value))
-        });
-        let others = |(name, value): &(&str, &str)| {
-            self.by_pair.get(*name).and_then(|values| values.get(*value)).map_or(0, Vec::len)
-        };
-        pairs.min_by_key(others).map(|(name, value)| (name.into(), value.into()))
-    }
-
-    /// Lets the silence go that was taken in as this one.
+    /// Lets the silence of this id go.
     pub fn remove(&mut self, silence: &Silence) {
-        let before = self.rest.len();
-        self.rest.retain(|other| other.id != silence.id);
-        let mut removed = before - self.rest.len();
-        for matcher in silence.matchers.iter() {
-            if removed > 0 {
-                break;
-            }
-            let Some(value) = matcher.wanted() else { continue };
-            let Some(values) = self.by_pair.get_mut(matcher.name()) else { continue };
-            let Some(bucket) = values.get_mut(value) else { continue };
-            let before = bucket.len();
-            bucket.retain(|other| other.id != silence.id);
-            removed += before - bucket.len();
-            if bucket.is_empty() {
-                values.remove(value);
-            }
-            if values.is_empty() {
-                self.by_pair.remove(matcher.name());
-            }
-        }
-        self.len -= removed;
+        self.by_matchers.remove(&silence.id);
+        self.all.remove(&silence.id);
     }
 
-    /// The silences that mute an alert at a time, and how many were held against it.
+    /// The silences that mute an alert at a time, by id, and how many were held against it.
     #[must_use]
-    pub fn muting<'a>(
-        &'a self,
-        alert: &'a Member,
-        now: Timestamp,
-    ) -> (Vec<&'a Arc<Silence>>, usize) {
-        let mut found: Vec<&Arc<Silence>> = Vec::new();
-        let mut looked_at = 0;
-        for candidates in self.candidates(alert) {
-            looked_at += candidates.len();
-            found.extend(candidates.iter().filter(|silence| {
-                silence.state(now) == SilenceState::Active && silence.matchers.matches(alert)
-            }));
-        }
-        // A list may hold one value twice.
-        found.sort_by_key(|silence| silence.id);
-        found.dedup_by_key(|silence| silence.id);
-        (found, looked_at)
-    }
-
-    /// Whatever may mute an alert, by the values it has.
-    fn candidates<'a>(&'a self, alert: &'a Member) -> impl Iterator<Item = &'a [Arc<Silence>]> {
-        let own = [
-            ("source", &*alert.source),
-            ("host", &*alert.host),
-            ("check", &*alert.check),
-            ("status", alert.status.as_str()),
-        ];
-        let tags = alert.tags.iter().flat_map(|(name, value)| {
-            let name: &str = name;
-            value.values().map(move |value| (name, value))
+    pub fn muting<'a>(&'a self, alert: &Member, now: Timestamp) -> (Vec<&'a Arc<Silence>>, usize) {
+        let candidates = self.by_matchers.candidates(alert);
+        let known = candidates.iter().filter_map(|id| self.all.get(id));
+        let muting = known.filter(|silence| {
+            silence.state(now) == SilenceState::Active && silence.matchers.matches(alert)
         });
-        let found = own
-            .into_iter()
-            .chain(tags)
-            .filter_map(|(name, value)| self.by_pair.get(name)?.get(value).map(Vec::as_slice));
-        std::iter::once(self.rest.as_slice()).chain(found)
+        (muting.collect(), candidates.len())
     }
 
     /// How many it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.all.len()
     }
 
     /// Whether it holds none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.all.is_empty()
     }
 }
 
