@@ -7,6 +7,7 @@ pub mod change;
 pub mod command;
 mod common;
 pub mod event;
+mod hold;
 pub mod ledger;
 pub mod maintenance;
 pub mod rate;

@@ -116,6 +116,7 @@ impl Method {
             gap,
             cross_source: true,
             max_alerts: u32::MAX,
+            min_alerts: 1,
             chronic: Chronic::Join,
             near: None,
         };

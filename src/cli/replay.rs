@@ -67,8 +67,8 @@ pub(super) struct Options {
     /// the ten incidents that change most. The input is held in memory, at most 4 GiB unpacked.
     #[arg(long, value_name = "OTHER", conflicts_with = "sweep")]
     against: Option<PathBuf>,
-    /// Run once for each value and print a table. Keys: gap, window, max_alerts (of all patterns
-    /// that have it, or of one as in cluster.gap), expire_after (of all sources, or of one as in
+    /// Run once for each value and print a table. Keys: gap, window, max_alerts, min_alerts (of all
+    /// patterns that have it, or of one as in cluster.gap), expire_after (of all sources, or of one as in
     /// nagios.expire_after), reopen_window. Several make every combination, at most 100. The input
     /// is held in memory, at most 4 GiB unpacked.
     #[arg(long, value_name = "KEY=VALUE,…")]

@@ -4,6 +4,7 @@
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
 use super::held::{Held, Names};
+use super::hold;
 use super::people;
 use super::state::State;
 use super::touched::Touch;
@@ -18,10 +19,14 @@ const TITLE_NAME_MAX: usize = 80;
 
 /// The next revision of an incident, where there is something to tell.
 pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Option<Change> {
+    if touch.lapsed {
+        touch.net();
+    }
     if people::wakes(state.incident(id)?, &touch) {
         people::wake(state, id);
         touch.unsnoozed = true;
     }
+    hold::release_what_has_enough(state, id);
     let held = state.incident(id)?;
     let now = state.now();
     let mut kinds = kinds(held, &touch);
@@ -113,6 +118,8 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::MaintenanceBegan, held.is_maintained() && !before.maintained),
         (ChangeKind::MaintenanceEnded, open && before.window && !held.has_window() && quiet),
         (ChangeKind::MaintenanceLeft, open && before.maintained && !held.is_maintained()),
+        (ChangeKind::Lapsed, touch.lapsed),
+        (ChangeKind::Released, before.held && held.row.hold.is_none()),
     ]
     .into_iter()
     .filter_map(|(kind, happened)| happened.then_some(kind))
@@ -180,6 +187,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
         maintenance: held.is_maintained(),
+        hold: hold::shown(row),
         continues: row.continues,
         continued_by: row.continued_by,
         merged_into: row.gone.as_ref().and_then(|gone| gone.into),

@@ -158,6 +158,7 @@ mod tests {
             gap: None,
             cross_source: true,
             max_alerts: 1_000,
+            min_alerts: 1,
             chronic: Chronic::default(),
             near: None,
         }])

@@ -164,6 +164,7 @@ fn pattern(name: &str, by: &[&str], minutes: i64) -> Pattern {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        min_alerts: 1,
         chronic: Chronic::Separate,
         near: None,
     }

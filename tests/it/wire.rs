@@ -250,6 +250,7 @@ fn an_incident() -> Incident {
         split_from: None,
         split_into: Vec::new(),
         reshaped_at: None,
+        hold: None,
     }
 }
 
@@ -284,6 +285,7 @@ fn a_merged_incident() -> Incident {
         split_from: Some(incident_id('f')),
         split_into: vec![incident_id('g')],
         reshaped_at: Some(later(7)),
+        hold: None,
         ..an_incident()
     }
 }
@@ -349,6 +351,7 @@ fn a_change() -> Change {
         acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4), until: None }),
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
         merged_into: None,
@@ -538,6 +541,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: Some(Span::from_secs(300)),
                 cross_source: true,
                 max_alerts: 1_000,
+                min_alerts: 1,
                 chronic: Chronic::default(),
                 near: None,
             },
@@ -549,6 +553,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: None,
                 cross_source: false,
                 max_alerts: 2,
+                min_alerts: 1,
                 chronic: Chronic::default(),
                 near: None,
             },
