@@ -254,7 +254,7 @@ impl Set {
                 }
             }
         }
-        Ok((replay.summary(), places.score(truth.usual_unit())))
+        Ok((replay.summary(), places.score_but_for(truth.usual_unit(), replay.held())))
     }
 }
 

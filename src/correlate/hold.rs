@@ -18,8 +18,8 @@ use super::touched::Touched;
 use crate::model::alert::{MUSTER, MoveKind, Moved};
 use crate::model::hold::ASKS_MAX;
 use crate::model::{
-    Alert, AlertId, Ask, CorrelateSettings, Hold, Incident, IncidentId, Pair, Pattern, Span, Status,
-    Timestamp,
+    Alert, AlertId, Ask, CorrelateSettings, Hold, Incident, IncidentId, Pair, Pattern, Span,
+    Status, Timestamp,
 };
 
 /// Why an incident is held that opens with one alert now: each of the patterns that hold it asks for

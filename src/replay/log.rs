@@ -4,7 +4,7 @@
 //! By whose rules: those given, for trying them on what happened, or those that the log has, for
 //! seeing again what came of it. What collect decided is in the log for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Assignment, SEAL_EVERY, Summary, Told};
 use crate::correlate::Correlate;
@@ -116,6 +116,12 @@ impl LogReplay {
             part.correlate.seal(&mut out);
             self.told.summary.late += out.tally.late;
         }
+    }
+
+    /// The incidents that nobody was told of, since their patterns asked for more alerts.
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<IncidentId> {
+        &self.told.held
     }
 
     /// What was counted so far.

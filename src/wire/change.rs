@@ -14,8 +14,8 @@ use crate::model::command::{Audience, Comment, Snoozed};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, Change, ChangeKind, Hold, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp,
-    Why,
+    AlertId, Change, ChangeKind, Hold, IncidentId, Maintained, Pair, Resolution, Status, Tags,
+    Timestamp, Why,
 };
 
 /// About how long a change is, in bytes.

@@ -18,8 +18,8 @@ use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, CommandResult, Flaps, Hold, Incident, IncidentId, Maintained, Pair, Rate, Resolution,
-    Status, Tags, Timestamp, Why,
+    Alert, AlertId, CommandResult, Flaps, Hold, Incident, IncidentId, Maintained, Pair, Rate,
+    Resolution, Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;

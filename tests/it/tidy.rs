@@ -363,8 +363,8 @@ mod full {
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
-        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Maintained, MaintenanceId,
-        Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+        AlertId, Ask, Change, ChangeKind, Event, Hold, Identity, IncidentId, Maintained,
+        MaintenanceId, Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
     };
 
     pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
@@ -484,6 +484,10 @@ mod full {
             acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
             maintenance: true,
+            hold: Some(Box::new(Hold {
+                asks: vec![Ask { pattern: "cluster".into(), min_alerts: 4, until: NOW }],
+                lapsed: vec!["site".into()],
+            })),
             continues: Some(incident),
             continued_by: Some(incident),
             merged_into: Some(incident),

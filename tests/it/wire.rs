@@ -19,10 +19,10 @@ use muster::model::incident::{Acknowledged, Gone};
 use muster::model::settings::Near;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
-    CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Identity, Incident, IncidentId,
-    Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId, Resolution, Span,
-    Status, TagValue, Tags, Timestamp, Topology, Update, Why,
+    Action, Alert, AlertId, Ask, Change, ChangeKind, Chronic, ChronicSettings, Command,
+    CommandResult, CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Hold, Identity,
+    Incident, IncidentId, Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId,
+    Resolution, Span, Status, TagValue, Tags, Timestamp, Topology, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -987,11 +987,11 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
             some(any_incident_id(), 2),
             maybe(any_incident_id()),
             some(any_incident_id(), 2),
-            maybe(any_time()),
+            (maybe(any_time()), any_hold()),
         ),
     )
         .prop_map(|((id, revision, shard, severity), times, shared, rest, reshaped)| {
-            let (gone, merged_from, split_from, split_into, reshaped_at) = reshaped;
+            let (gone, merged_from, split_from, split_into, (reshaped_at, hold)) = reshaped;
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
             let ((acknowledged, assignee, snoozed), updated_at, remind_at, updates) = rest;
@@ -1020,8 +1020,19 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 split_from,
                 split_into,
                 reshaped_at,
+                hold,
             }
         })
+}
+
+fn any_hold() -> impl Strategy<Value = Option<Box<Hold>>> {
+    let ask = (any_text(), any::<u32>(), any_time()).prop_map(|(pattern, min_alerts, until)| Ask {
+        pattern,
+        min_alerts,
+        until,
+    });
+    let hold = (some(ask, 2), some(any_text(), 2));
+    maybe(hold.prop_map(|(asks, lapsed)| Box::new(Hold { asks, lapsed })))
 }
 
 fn any_state() -> impl Strategy<Value = (bool, bool, bool, Option<Maintained>)> {
@@ -1094,7 +1105,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
         (some(any_pair(), 2), any::<u32>()),
-        (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
+        (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>(), any_hold()),
         (some(any_alert_id(), 2), some(any_member(), 2), any_people(), some(any_alert_id(), 2)),
         (
             maybe(any_incident_id()),
@@ -1139,6 +1150,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                     acknowledged,
                     flapping: chain.2,
                     maintenance: chain.2,
+                    hold: chain.3,
                     continues: chain.0,
                     continued_by: chain.1,
                     merged_into: reshaped.0,
@@ -1177,12 +1189,32 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     });
     let pattern = (
         (any_text(), matchers, some(any_text(), 3)),
-        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>(), maybe(any_near())),
+        (
+            any_span(),
+            maybe(any_span()),
+            any::<(bool, bool)>(),
+            any::<(u32, u32)>(),
+            maybe(any_near()),
+        ),
     )
         .prop_map(
-            |((name, matchers, by), (window, gap, (cross_source, join), max_alerts, near))| {
+            |(
+                (name, matchers, by),
+                (window, gap, (cross_source, join), (max_alerts, min_alerts), near),
+            )| {
                 let chronic = if join { Chronic::Join } else { Chronic::Separate };
-                Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic, near }
+                Pattern {
+                    name,
+                    matchers,
+                    by,
+                    window,
+                    gap,
+                    cross_source,
+                    max_alerts,
+                    min_alerts,
+                    chronic,
+                    near,
+                }
             },
         );
     let chronic = (any::<(u32, u32, u32)>(), any::<usize>()).prop_map(

@@ -296,9 +296,8 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
 /// What is waited for: `host:3:12:10:00` is three alerts until then.
 fn asks(change: &Change) -> String {
     let asks = change.hold.iter().flat_map(|hold| &hold.asks);
-    let asks = asks.map(|ask| {
-        format!("{}:{}:{}", ask.pattern, ask.min_alerts, show_time(ask.until))
-    });
+    let asks =
+        asks.map(|ask| format!("{}:{}:{}", ask.pattern, ask.min_alerts, show_time(ask.until)));
     let asks: Vec<String> = asks.collect();
     if asks.is_empty() { "none".to_owned() } else { asks.join(",") }
 }
