@@ -90,7 +90,8 @@ pub(super) fn labels(state: &State, id: IncidentId) -> Option<Change> {
 fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
     let open = held.row.resolved.is_none();
     let Some(before) = touch.before else {
-        // Over within the record that opens it is only what commands split off.
+        // Over within the record that opens it is only what commands split off, or what was put there
+        // at the end of a wait and ends at once.
         let over = (!open).then_some(ChangeKind::Resolved);
         let flaps = held.is_flapping().then_some(ChangeKind::Flapping);
         let kinds = [Some(ChangeKind::Opened), flaps, touch.reshaped, over];

@@ -235,7 +235,7 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("maintenance", yes_or_no(change.maintenance)),
         ("held", yes_or_no(change.is_held())),
         ("asks", asks(change)),
-        ("lapsed", change.hold.as_ref().map_or("none".into(), |hold| hold.lapsed.join(","))),
+        ("lapsed", lapsed(change)),
         ("marked", change.counts.maintenance.to_string()),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
@@ -291,6 +291,12 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         named.insert("text", alert.description.to_string());
     }
     Line { fixed, named }
+}
+
+/// The patterns that asked in vain.
+fn lapsed(change: &Change) -> String {
+    let lapsed = change.hold.as_ref().map(|hold| hold.lapsed.join(",")).unwrap_or_default();
+    if lapsed.is_empty() { "none".to_owned() } else { lapsed }
 }
 
 /// What is waited for: `host:3:12:10:00` is three alerts until then.

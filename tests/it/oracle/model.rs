@@ -1163,7 +1163,12 @@ impl Alert {
 }
 
 fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> {
-    let Some(before) = before else { return vec![ChangeKind::Opened] };
+    let Some(before) = before else {
+        // What others gave it may flap, and may be over by the end of the record.
+        let flaps = after.flapping.then_some(ChangeKind::Flapping);
+        let over = (!after.open).then_some(ChangeKind::Resolved);
+        return [Some(ChangeKind::Opened), flaps, over].into_iter().flatten().collect();
+    };
     let more = !note.joined.is_empty() || before.open && after.firing > before.firing;
     let worse = before.open && after.status > before.status;
     let less = after.firing < before.firing || after.status < before.status;
