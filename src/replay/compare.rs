@@ -309,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Identity, Timestamp};
+    use crate::wire;
 
     fn identity() -> Identity {
         Identity::new("test", Some("host"), None, None)
@@ -446,6 +447,19 @@ mod tests {
             merged.theirs.reasons,
             [(joined("cluster (cluster=c)"), 3), (Reason::Opened, 1)]
         );
+    }
+
+    #[test]
+    fn what_is_held_is_no_page_until_it_is_told() {
+        let bytes = include_bytes!("../../tests/fixtures/wire/change.v1.held.json");
+        let change = wire::change::decode(bytes).expect("a change");
+        let here = run(&[Some(0)], &[0], "a");
+        let mut there = here.clone();
+        there.note(&change);
+        assert_eq!((compare(&here, &there).theirs, compare(&here, &there).pages), (2, 0));
+        assert_eq!(compare(&there, &here).pages, 0);
+        there.note(&Change { hold: None, ..change });
+        assert_eq!((compare(&here, &there).pages, compare(&there, &here).pages), (1, -1));
     }
 
     #[test]

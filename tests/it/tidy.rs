@@ -521,6 +521,7 @@ mod full {
             tags: Tags::default(),
             acknowledged: None,
             flapping: false,
+            hold: None,
             continues: None,
             continued_by: None,
             merged_into: None,
@@ -565,6 +566,7 @@ fn changes_are_as_their_schema_says() {
                 "split_from",
                 "split_into",
                 "left",
+                "hold",
             ];
             let optional = optional.contains(&name.as_str());
             let required = text["required"].as_array().expect("a list").contains(&json!(name));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Hop, Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+use muster::model::alert::{Hop, Lack, MUSTER, MoveKind, Moved, Refusal, Side, TurnedDown};
 use muster::model::command::{
     Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
     Which,
@@ -260,8 +260,26 @@ fn a_move(kind: MoveKind) -> Moved {
     Moved { kind, from, by, at: later(7), request: "r-1".into() }
 }
 
+fn by_hand_moves() -> Vec<Moved> {
+    [MoveKind::Merged, MoveKind::Split, MoveKind::Recorrelated].map(a_move).to_vec()
+}
+
+/// What came with `min_alerts`.
+fn a_hold() -> Option<Box<Hold>> {
+    let ask = Ask { pattern: "site".into(), min_alerts: 3, until: later(9) };
+    Some(Box::new(Hold { asks: vec![ask], lapsed: vec!["rack".into()] }))
+}
+
+fn a_held_change() -> Change {
+    let kinds = vec![ChangeKind::Lapsed, ChangeKind::Released, ChangeKind::Resolved];
+    let mut change = Change { kinds, hold: a_hold(), ..a_reshaped_change() };
+    let moved = Moved { by: MUSTER.into(), request: "".into(), ..a_move(MoveKind::Lapsed) };
+    change.alerts[0].why.moves = vec![moved];
+    change
+}
+
 fn a_moved_alert() -> Alert {
-    let why = Why { moves: MoveKind::ALL.map(a_move).to_vec(), ..why() };
+    let why = Why { moves: by_hand_moves(), ..why() };
     Alert { why, ..an_alert() }
 }
 
@@ -424,7 +442,7 @@ fn a_reshaped_change() -> Change {
         actor: Some("anna".into()),
         ..a_change()
     };
-    change.alerts[0].why.moves = MoveKind::ALL.map(a_move).to_vec();
+    change.alerts[0].why.moves = by_hand_moves();
     change
 }
 
@@ -584,6 +602,10 @@ fn rows_of_version_1_are_what_they_were() {
     holds("incident.v1.commands.json", &commanded, row::encode_incident, |bytes| {
         as_incident(&incident, bytes)
     });
+    let held = Incident { hold: a_hold(), ..an_incident() };
+    holds("incident.v1.held.json", &held, row::encode_incident, |bytes| {
+        as_incident(&incident, bytes)
+    });
     holds("undo.v1.json", &an_undo(), wire_request::encode_undo, wire_request::decode_undo);
     let mark = Mark { now: START, commits: 41, offset: 1_234_567 };
     holds("mark.v1.json", &mark, |mark| row::encode_mark(*mark), as_mark);
@@ -621,6 +643,10 @@ fn records_of_version_1_are_what_they_were() {
     holds("settings.v1.json", &a_settings(), settings::encode, settings::decode);
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
+    let mut asking = a_settings();
+    asking.patterns[1].min_alerts = 2;
+    holds("settings.v1.min_alerts.json", &asking, settings::encode, settings::decode);
+    holds("change.v1.held.json", &a_held_change(), change::encode, change::decode);
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
     holds("change.v1.reshaped.json", &a_reshaped_change(), change::encode, change::decode);
     let moved = row::alert_key(alert_id());
