@@ -100,11 +100,13 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
     let status = held.status();
     let quiet = held.has_quiet();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
+    // What was put there at the end of a wait may be over by the end of the record.
+    let given = !touch.joined.is_empty() && touch.reshaped.is_none();
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
     let mut kinds: Vec<ChangeKind> = [
         (ChangeKind::Reopened, open && !before.open),
-        (ChangeKind::Grew, open && grew),
+        (ChangeKind::Grew, grew && (open || given)),
         (ChangeKind::Worsened, open && worsened),
         (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
         (ChangeKind::Unacknowledged, touch.unacknowledged),

@@ -1176,7 +1176,8 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
     if after.open && !before.open {
         kinds.push(ChangeKind::Reopened);
     }
-    if after.open && more {
+    // What it was given at the end of a wait may be over by the end of the record.
+    if more && (after.open || !note.joined.is_empty()) {
         kinds.push(ChangeKind::Grew);
     }
     if after.open && worse {
