@@ -160,9 +160,7 @@ impl Correlate {
                 Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
                 Timer::Remind(incident) => touched.remind(&self.state, incident),
-                Timer::Lapse(incident) => {
-                    hold::lapse(&mut self.state, touched, now, incident);
-                }
+                Timer::Lapse(incident) => hold::lapse(&mut self.state, touched, incident),
                 Timer::Unacknowledge(incident) => {
                     people::time_is_up(&mut self.state, touched, incident);
                 }

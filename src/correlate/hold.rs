@@ -104,13 +104,17 @@ pub(super) fn release(state: &mut State, id: IncidentId) {
     }
 }
 
-/// The windows of some of its patterns are over: their pairs drop. Where it holds no pair then, its
+/// The window of one of its patterns, or of several at once, is over: their pairs drop. Where it holds no pair then, its
 /// alerts go through the patterns that were not waited for, unless people had a hand in it.
-pub(super) fn lapse(state: &mut State, touched: &mut Touched, now: Timestamp, id: IncidentId) {
-    let Some(held) = state.incident(id).filter(|held| held.row.hold.is_some()) else { return };
+///
+/// All of it is as of the window's end, not of the record that showed that it is over: which one that
+/// is must not matter.
+pub(super) fn lapse(state: &mut State, touched: &mut Touched, id: IncidentId) {
+    let Some(held) = state.incident(id) else { return };
+    let Some(at) = asks(&held.row).map(|ask| ask.until).min() else { return };
     let changed_at = held.row.changed_at;
     let over: Vec<Box<str>> =
-        asks(&held.row).filter(|ask| ask.until < now).map(|ask| ask.pattern.clone()).collect();
+        asks(&held.row).filter(|ask| ask.until == at).map(|ask| ask.pattern.clone()).collect();
     touched.incident(state, id, changed_at).lapsed = true;
     state.change_incident(id, |row| {
         row.pairs.retain(|pair| !over.contains(&pair.pattern));
@@ -122,7 +126,7 @@ pub(super) fn lapse(state: &mut State, touched: &mut Touched, now: Timestamp, id
     });
     let Some(held) = state.incident(id) else { return };
     if held.row.pairs.is_empty() && !is_by_hand(&held.row) {
-        go_on(state, touched, now, id);
+        go_on(state, touched, at, id);
     }
 }
 

@@ -94,7 +94,9 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         // at the end of a wait and ends at once.
         let over = (!open).then_some(ChangeKind::Resolved);
         let flaps = held.is_flapping().then_some(ChangeKind::Flapping);
-        let kinds = [Some(ChangeKind::Opened), flaps, touch.reshaped, over];
+        // Where nothing arrived for long, its own wait may be over as well.
+        let lapsed = touch.lapsed.then_some(ChangeKind::Lapsed);
+        let kinds = [Some(ChangeKind::Opened), flaps, lapsed, touch.reshaped, over];
         return kinds.into_iter().flatten().collect();
     };
     let status = held.status();

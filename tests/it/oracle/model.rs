@@ -673,7 +673,7 @@ impl Model {
             }
             None => {
                 let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
-                let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.content));
+                let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.shown()));
                 let lacks =
                     fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
                 alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
@@ -870,14 +870,17 @@ impl Model {
     /// The windows of patterns that asked for more are over: their pairs drop. What then holds no
     /// pair, and nobody acknowledged, gives its alerts to the patterns that did not ask.
     fn lapse(&mut self, number: usize) {
-        let now = self.now;
+        let first = self.incident(number).asks().iter().map(|ask| ask.until).min();
+        let at = first.expect("it is due");
+        // All of it is as of then, whichever record showed that it is over.
+        let now = std::mem::replace(&mut self.now, at);
         let changed_at = self.incident(number).changed_at;
         self.note(number, changed_at).lapsed = true;
         let incident = self.incident_mut(number);
         let over: Vec<Box<str>> = incident
             .asks()
             .into_iter()
-            .filter(|ask| ask.until < now)
+            .filter(|ask| ask.until == at)
             .map(|ask| ask.pattern)
             .collect();
         incident.pairs.retain(|pair| !over.contains(&pair.pattern));
@@ -886,6 +889,7 @@ impl Model {
         if incident.pairs.is_empty() && incident.acknowledged.is_none() {
             self.go_on(number);
         }
+        self.now = now;
     }
 
     fn go_on(&mut self, number: usize) {
@@ -893,7 +897,7 @@ impl Model {
         let patterns = self.settings.patterns.clone();
         let remaining = |alert: &Alert| -> Vec<(Pattern, Vec<Pair>)> {
             let pairs = |pattern: &Pattern| {
-                if lapsed.contains(&pattern.name) { vec![] } else { pairs(pattern, &alert.content) }
+                if lapsed.contains(&pattern.name) { vec![] } else { pairs(pattern, &alert.shown()) }
             };
             patterns.iter().map(|pattern| (pattern.clone(), pairs(pattern))).collect()
         };
@@ -1150,6 +1154,11 @@ impl Alert {
         if self.flaps.is_some() { self.worst } else { self.said }
     }
 
+    /// What patterns see of it: its newest event, with the status that it shows.
+    fn shown(&self) -> Event {
+        Event { report: Report::Status(self.status()), ..self.content.clone() }
+    }
+
     /// Rule 2: tags and text follow the newest event.
     fn take(&mut self, now: Timestamp, update: &Update) {
         if let Report::Status(status) = update.event.report {
@@ -1166,8 +1175,9 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
     let Some(before) = before else {
         // What others gave it may flap, and may be over by the end of the record.
         let flaps = after.flapping.then_some(ChangeKind::Flapping);
+        let lapsed = note.lapsed.then_some(ChangeKind::Lapsed);
         let over = (!after.open).then_some(ChangeKind::Resolved);
-        return [Some(ChangeKind::Opened), flaps, over].into_iter().flatten().collect();
+        return [Some(ChangeKind::Opened), flaps, lapsed, over].into_iter().flatten().collect();
     };
     let more = !note.joined.is_empty() || before.open && after.firing > before.firing;
     let worse = before.open && after.status > before.status;
