@@ -28,7 +28,8 @@
 //! wire: model, stage
 //! journal: clock, model, stage
 //! kafka: clock, journal, model, stage, telemetry
-//! collect: model, stage, wire
+//! decoders: model, stage
+//! collect: decoders, model, stage, wire
 //! correlate: collect, model, stage, wire
 //! notify: clock, model, stage, telemetry, wire
 //! explain: model, notify
@@ -66,6 +67,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
+pub mod decoders;
 pub mod explain;
 pub mod journal;
 pub mod kafka;

@@ -13,6 +13,7 @@ use siphasher::sip128::{self, Hasher128};
 
 use super::Limits;
 use super::scan::{self, Scan, Value};
+use crate::decoders::json;
 use crate::model::event::{Identity, Links, Report};
 use crate::model::{Event, TagValue, Tags, Timestamp};
 use crate::stage::{Limit, Reason};
@@ -457,7 +458,7 @@ fn broken(bytes: &[u8], limits: &Limits, error: &str) -> Failure {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Failure::new(Reason::NotUtf8, error.to_string());
     }
-    let depth = scan::depth(bytes);
+    let depth = json::depth(bytes);
     if depth > limits.depth {
         let message = format!("nested {depth} deep; at most {} are taken", limits.depth);
         return Failure::new(Reason::TooDeep, message);

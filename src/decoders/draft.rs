@@ -1,0 +1,152 @@
+//! What a decoder makes of one observation, before a source's settings and limits.
+
+use crate::model::{Status, Timestamp};
+
+/// How bad a payload says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grade {
+    /// The problem is over; no setting makes anything else of it.
+    Recovered,
+    /// Somebody acknowledged the problem at the source.
+    Acknowledged,
+    /// A problem, in the sender's word; a source's settings may say what the word means.
+    Problem {
+        /// The sender's word, such as `Average`.
+        word: String,
+        /// What it means where the settings say nothing.
+        usual: Status,
+    },
+}
+
+impl Grade {
+    /// A problem in the sender's word.
+    pub fn problem(word: impl Into<String>, usual: Status) -> Self {
+        Self::Problem { word: word.into(), usual }
+    }
+
+    /// The usual meaning of words for how bad a problem is that most systems share; `unknown` for
+    /// others. Words for "all is well" are not among them: recovery comes from a state.
+    #[must_use]
+    pub fn word(word: &str) -> Self {
+        let usual = match word.trim().to_ascii_lowercase().as_str() {
+            "critical" | "crit" | "fatal" | "error" | "err" | "emergency" | "emerg" | "alert"
+            | "page" | "high" | "disaster" | "severe" | "down" | "p1" | "p2" | "sev0" | "sev1" => {
+                Status::Critical
+            }
+            "warning" | "warn" | "medium" | "average" | "minor" | "major" | "p3" | "sev2" => {
+                Status::Warning
+            }
+            "info" | "informational" | "information" | "notice" | "low" | "debug" | "none"
+            | "p4" | "p5" | "sev3" | "sev4" => Status::Info,
+            _ => Status::Unknown,
+        };
+        Self::problem(word.trim(), usual)
+    }
+}
+
+/// When it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Then.
+    At(Timestamp),
+    /// The payload has a time that cannot be read; the arrival counts.
+    Unread,
+}
+
+/// The value of a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tag {
+    /// One text.
+    One(String),
+    /// Several.
+    List(Vec<String>),
+}
+
+/// One observation. Texts that are empty, or hold nothing but a macro that was not expanded, are
+/// left out by the methods that set them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// How bad it is.
+    pub grade: Grade,
+    /// The sender where the payload names it; the configured source otherwise.
+    pub source: Option<String>,
+    /// What it is about. Where there is none the tags `service`, `application` and `device` stand in,
+    /// and else the check.
+    pub host: Option<String>,
+    /// What was looked at.
+    pub check: Option<String>,
+    /// The sender's own identity of it. A recovery that has one needs neither host nor check.
+    pub key: Option<String>,
+    /// When it was seen; none where the payload does not say.
+    pub at: Option<When>,
+    /// One or a few sentences for people.
+    pub description: String,
+    /// Everything else that can be matched; of two of one name the later one counts.
+    pub tags: Vec<(String, Tag)>,
+    /// Where to look.
+    pub links: Vec<(String, String)>,
+    /// When it loses its force without a further event, where the sender says so.
+    pub expires_at: Option<Timestamp>,
+    /// The sender's id of this very event; for tracing only.
+    pub id: Option<String>,
+    /// A state that the source itself still checks again before it believes it (Nagios' soft states).
+    pub soft: bool,
+}
+
+impl Draft {
+    /// Nothing but how bad it is.
+    #[must_use]
+    pub fn new(grade: Grade) -> Self {
+        Self {
+            grade,
+            source: None,
+            host: None,
+            check: None,
+            key: None,
+            at: None,
+            description: String::new(),
+            tags: Vec::new(),
+            links: Vec::new(),
+            expires_at: None,
+            id: None,
+            soft: false,
+        }
+    }
+
+    /// Adds a tag, unless its value is absent, empty or an unexpanded macro.
+    pub fn tag<'a>(&mut self, name: &str, value: impl Into<Option<&'a str>>) {
+        if let Some(value) = value.into().and_then(super::macros::present) {
+            self.tags.push((name.to_owned(), Tag::One(value.to_owned())));
+        }
+    }
+
+    /// Adds a tag of several values; those that are empty or unexpanded are left out.
+    pub fn tag_list<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a str>) {
+        let values: Vec<String> =
+            values.into_iter().filter_map(super::macros::present).map(str::to_owned).collect();
+        match values.len() {
+            0 => {}
+            1 => self.tags.extend(values.into_iter().map(|one| (name.to_owned(), Tag::One(one)))),
+            _ => self.tags.push((name.to_owned(), Tag::List(values))),
+        }
+    }
+
+    /// Adds a web address under a name, where it is one.
+    pub fn link<'a>(&mut self, name: &str, url: impl Into<Option<&'a str>>) {
+        let url = url.into().and_then(super::macros::present);
+        if let Some(url) =
+            url.filter(|url| url.starts_with("http://") || url.starts_with("https://"))
+        {
+            self.links.push((name.to_owned(), url.to_owned()));
+        }
+    }
+
+    /// The value of a tag that has one.
+    #[must_use]
+    pub fn tagged(&self, name: &str) -> Option<&str> {
+        self.tags.iter().rev().find(|(other, _)| other == name).and_then(|(_, tag)| match tag {
+            Tag::One(value) => Some(value.as_str()),
+            Tag::List(_) => None,
+        })
+    }
+}
