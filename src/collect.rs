@@ -8,22 +8,27 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use siphasher::sip::SipHasher13;
 
+use crate::decoders::Decoder;
 use crate::model::event::Report;
 use crate::model::update::{Seen, Touch, alive_until};
-use crate::model::{Event, Span, Timestamp, Update};
+use crate::model::{Event, Span, Status, Timestamp, Update};
 use crate::stage::{
-    EventOutcome, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage, Tally, Topic,
+    EventOutcome, Headed, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage,
+    Tally, Topic,
 };
 use crate::wire;
 
-use decode::{Form, Parsed, Rejected};
+use decode::{Form, Incoming, Parsed, Rejected};
 use fingerprint::{Cache, Told, Verdict};
+use foreign::Found;
 use glance::{Glance, glance};
 
 pub mod decode;
 pub mod fingerprint;
+mod foreign;
 mod glance;
 mod scan;
 
@@ -31,6 +36,11 @@ pub use fingerprint::Room;
 
 /// How much of its record's key a dead letter keeps, in bytes.
 const DEAD_KEY_BYTES: usize = 4_096;
+
+/// How much of its payload's headers a dead letter keeps, in bytes.
+const DEAD_HEADER_BYTES: usize = 8_192;
+/// Headers that let their bearer in; they are not kept.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
 /// How one source is treated; chosen by an event's `source`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +51,73 @@ pub struct SourceSettings {
     pub shard: Arc<str>,
     /// How long an alert lives without a further event.
     pub expire_after: Span,
+    /// What reads payloads of this source that come by its own address or topic; none for events in
+    /// canonical form.
+    pub decoder: Option<&'static Decoder>,
+    /// What the source's words for how bad a problem is mean, where not what they usually do; in
+    /// lower case.
+    pub statuses: Vec<(Box<str>, Status)>,
+    /// What becomes of problems that the source itself is not sure of yet.
+    pub soft_states: SoftStates,
+    /// Where times without a zone are meant.
+    pub time_zone: TimeZone,
+}
+
+impl SourceSettings {
+    /// A source of events in canonical form, as if the config said nothing of it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            shard: "default".into(),
+            expire_after: Span::from_secs(7 * 86_400),
+            decoder: None,
+            statuses: Vec::new(),
+            soft_states: SoftStates::Drop,
+            time_zone: TimeZone::UTC,
+        }
+    }
+
+    /// What the settings say that a word means.
+    fn meaning(&self, word: &str) -> Option<Status> {
+        let word = word.trim();
+        let found = self.statuses.iter().find(|(own, _)| own.eq_ignore_ascii_case(word));
+        found.map(|(_, status)| *status)
+    }
+}
+
+/// What becomes of a problem that its source checks again before it believes it (Nagios' soft
+/// states). A recovery counts in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SoftStates {
+    /// It says nothing.
+    #[default]
+    Drop,
+    /// It counts like any other.
+    Keep,
+}
+
+/// Where payloads come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its name in dead letters: a topic, or `http`.
+    pub name: Arc<str>,
+    /// The source whose payloads they are; none where each event names its own.
+    pub source: Option<Arc<str>>,
+    /// What reads them where the source's settings name no decoder; none for events in canonical
+    /// form.
+    pub decoder: Option<&'static Decoder>,
+}
+
+impl Origin {
+    /// Where events that name their sources themselves come in.
+    pub fn canonical(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), source: None, decoder: None }
+    }
+
+    /// Where the payloads of a source come in.
+    pub fn of_source(name: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), source: Some(source.into()), decoder: None }
+    }
 }
 
 /// Limits on what an event may hold.
@@ -84,7 +161,33 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sources: vec![SourceSettings::new("defaults")],
+            cache_max: 1_000_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl Settings {
+    /// A source's settings; those of the last source for one without any.
+    #[must_use]
+    pub fn source(&self, name: &str) -> (usize, &SourceSettings) {
+        let others = self.sources.len() - 1;
+        let place = self.sources.iter().position(|source| *source.name == *name);
+        let place = place.unwrap_or(others);
+        (place, &self.sources[place])
+    }
+
+    /// What reads the payloads that come in somewhere; none for events in canonical form.
+    fn decoder(&self, origin: &Origin) -> Option<&'static Decoder> {
+        let named = |name: &&Arc<str>| self.sources.iter().find(|source| source.name == **name);
+        let own = origin.source.as_ref().as_ref().and_then(named);
+        own.and_then(|source| source.decoder).or(origin.decoder)
+    }
+
     /// These settings as far as a process that began with `running` can go by them: with its
     /// sources, by which events are counted, and its cache.
     #[must_use]
@@ -114,7 +217,7 @@ pub enum Duty {
 pub struct Collect {
     settings: Arc<Settings>,
     duty: Duty,
-    origins: Arc<[Arc<str>]>,
+    origins: Arc<[Origin]>,
     cache: Cache,
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
@@ -131,7 +234,7 @@ impl Collect {
     pub fn new(
         settings: Arc<Settings>,
         duty: Duty,
-        origins: Arc<[Arc<str>]>,
+        origins: Arc<[Origin]>,
         room: Room,
         seed: u64,
     ) -> Self {
@@ -152,6 +255,9 @@ impl Collect {
     /// Whether a glance shows an event to be nothing new; it is counted then.
     fn is_known(&mut self, seen: &Glance<'_>) -> bool {
         let source = self.source(seen.source);
+        if !self.settings.sources[source].statuses.is_empty() {
+            return false;
+        }
         let expire_after = self.settings.sources[source].expire_after;
         let until = alive_until(seen.timestamp, seen.expires_at, expire_after);
         // The digest is the one of the form, if that is known.
@@ -250,10 +356,16 @@ impl Collect {
         self.last_source
     }
 
+    fn count(&mut self, source: usize, outcome: EventOutcome) {
+        self.events[source][outcome.index()] += 1;
+    }
+
     fn reject(&mut self, slot: Slot, record: &Record<'_>, rejected: Rejected, out: &mut Output) {
         let others = self.events.len() - 1;
         self.events[others][EventOutcome::Rejected(rejected.reason).index()] += 1;
-        let origin = self.origins.get(usize::from(slot.input)).map_or("unknown", |name| name);
+        let origin = self.origins.get(usize::from(slot.input));
+        let unknown = Origin::canonical("unknown");
+        let origin = origin.unwrap_or(&unknown);
         out.records.push(dead_letter(origin, slot.partition, record, rejected));
     }
 }
@@ -282,7 +394,25 @@ impl Stage for Collect {
             content = Some(seen.form);
         }
         let settings = Arc::clone(&self.settings);
-        decode::each(bytes, form, record.time, &settings.limits, |found| match found {
+        let origin = self.origins.get(usize::from(slot.input)).filter(|_| form != Form::Own);
+        let foreign = origin.filter(|origin| settings.decoder(origin).is_some()).cloned();
+        if let Some(origin) = foreign {
+            let mut headers = Vec::new();
+            if let Some(headed) = record.headers {
+                headed.each(&mut |name, value| {
+                    headers.push((name.to_ascii_lowercase(), value.to_vec()));
+                });
+            }
+            let incoming =
+                Incoming { bytes, headers: &headers, arrival: record.time, origin: &origin };
+            return foreign::each(&incoming, &settings, |found| match found {
+                Found::Event(parsed) => self.event(&parsed, None, out),
+                Found::Rejected(rejected) => self.reject(slot, record, rejected, out),
+                Found::Dropped { source } => self.count(source, EventOutcome::Dropped),
+                Found::Ignored { source, .. } => self.count(source, EventOutcome::Ignored),
+            });
+        }
+        decode::each(bytes, form, record.time, &settings, |found| match found {
             Ok(parsed) => self.event(&parsed, content, out),
             Err(rejected) => self.reject(slot, record, rejected, out),
         });
@@ -324,7 +454,7 @@ pub fn send_on(event: &Event, arrival: Timestamp) -> Outgoing {
 /// The record that sets bytes aside, with where they were and why.
 #[must_use]
 pub fn dead_letter(
-    origin: &str,
+    origin: &Origin,
     partition: u32,
     record: &Record<'_>,
     rejected: Rejected,
@@ -332,20 +462,44 @@ pub fn dead_letter(
     let key = record.key.unwrap_or_default();
     // A key may be as long as a record; the two must fit together.
     let key = key[..key.len().min(DEAD_KEY_BYTES)].to_vec();
+    let mut headers = vec![
+        ("topic", origin.name.as_bytes().to_vec()),
+        ("partition", partition.to_string().into_bytes()),
+        ("offset", record.offset.0.to_string().into_bytes()),
+        ("reason", rejected.reason.as_str().as_bytes().to_vec()),
+        ("message", rejected.message.into_bytes()),
+    ];
+    if let Some(source) = &origin.source {
+        // What it takes to read the same bytes once more.
+        headers.push(("source", source.as_bytes().to_vec()));
+        if let Some(kept) = record.headers.and_then(kept_headers) {
+            headers.push(("headers", kept));
+        }
+    }
     Outgoing {
         topic: Topic::DeadLetters,
         route: Route::Hash(record.offset.0.unsigned_abs()),
         kind: Kind::DeadLetter,
         key,
         value: rejected.bytes,
-        headers: vec![
-            ("topic", origin.as_bytes().to_vec()),
-            ("partition", partition.to_string().into_bytes()),
-            ("offset", record.offset.0.to_string().into_bytes()),
-            ("reason", rejected.reason.as_str().as_bytes().to_vec()),
-            ("message", rejected.message.into_bytes()),
-        ],
+        headers,
     }
+}
+
+/// The headers that a decoder may go by, as a JSON object; none where there are none.
+fn kept_headers(headed: &dyn Headed) -> Option<Vec<u8>> {
+    let mut kept = serde_json::Map::new();
+    let mut room = DEAD_HEADER_BYTES;
+    headed.each(&mut |name, value| {
+        if let Ok(value) = std::str::from_utf8(value)
+            && name.len() + value.len() <= room
+            && !SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+        {
+            room -= name.len() + value.len();
+            kept.insert(name.to_owned(), value.into());
+        }
+    });
+    (!kept.is_empty()).then(|| serde_json::Value::Object(kept).to_string().into_bytes())
 }
 
 /// A number that spreads names evenly over partitions, the same in every instance.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
@@ -18,8 +18,13 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::{Parts, Settings};
+use crate::collect::Origin;
+use crate::collect::decode::Incoming;
+use crate::decoders;
 use crate::worker::intake::{Answer, Hold, Refused, Rejected};
 
+/// What this way in is called where a topic's name would stand.
+const HTTP: &str = "http";
 /// How many rejected events an answer names; all of them are dead letters.
 const NAMED_MAX: usize = 100;
 /// How much of a body that is too large is read and thrown away, so that a client that sends before
@@ -29,13 +34,43 @@ const THROW_AWAY: Duration = Duration::from_secs(2);
 
 /// Answers `POST /v1/events`.
 pub(super) async fn take(State(parts): State<Arc<Parts>>, request: Request) -> Response {
-    match submit(&parts, request).await {
+    match submit(&parts, &Origin::canonical(HTTP), request).await {
         Ok(answer) => shown(&answer),
         Err(failure) => failure.into_response(),
     }
 }
 
-async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
+/// Answers `POST /v1/events/{source}`: payloads in the source's own format.
+pub(super) async fn take_from(
+    State(parts): State<Arc<Parts>>,
+    Path(source): Path<String>,
+    request: Request,
+) -> Response {
+    let answer = match origin(&parts, &source) {
+        Ok(origin) => submit(&parts, &origin, request).await,
+        Err(failure) => Err(failure),
+    };
+    answer.map_or_else(IntoResponse::into_response, |answer| shown(&answer))
+}
+
+/// The source of this name, or else the format of this name as its own source.
+fn origin(parts: &Parts, source: &str) -> Result<Origin, Failure> {
+    let settings = parts.collect.get();
+    let known = settings.sources.iter().any(|known| *known.name == *source);
+    let decoder = decoders::find(source).filter(|_| !known);
+    if !known && decoder.is_none() {
+        let formats: Vec<&str> = decoders::ALL.iter().map(|decoder| decoder.name).collect();
+        let message = format!(
+            "`{source}` is neither a source of the config nor a format; formats are {}",
+            formats.join(", ")
+        );
+        return Err(Failure::new(StatusCode::NOT_FOUND, "no_such_source", message).close());
+    }
+    let name = decoder.map_or(source, |decoder| decoder.name);
+    Ok(Origin { name: HTTP.into(), source: Some(name.into()), decoder })
+}
+
+async fn submit(parts: &Parts, origin: &Origin, request: Request) -> Result<Answer, Failure> {
     let arrival = parts.clock.now();
     let Some(intake) = &parts.intake else {
         let message = "this instance takes no events; send them to one that runs the stage `api`";
@@ -43,6 +78,7 @@ async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     };
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let headers = headers(&request);
     let mut body = request.into_body();
     let mut hold = intake.hold();
     let settings = parts.settings.get();
@@ -67,7 +103,14 @@ async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     if parts.stop.is_begun() {
         return Err(refused(&Refused::Closing));
     }
-    intake.submit(&bytes, arrival, hold).await.map_err(|error| refused(&error))
+    let incoming = Incoming { bytes: &bytes, headers: &headers, arrival, origin };
+    intake.submit(&incoming, hold).await.map_err(|error| refused(&error))
+}
+
+/// The request's headers, for decoders; their size was bounded when they were read.
+fn headers(request: &Request) -> Vec<(String, Vec<u8>)> {
+    let headers = request.headers().iter();
+    headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 struct Unread {
@@ -143,10 +186,15 @@ fn shown(answer: &Answer) -> Response {
     };
     body["accepted"] = answer.accepted.into();
     body["rejected"] = rejected.into();
+    if !answer.ignored.is_empty() {
+        let ignored = answer.ignored.iter().take(NAMED_MAX).map(String::as_str);
+        body["ignored"] = ignored.collect::<Vec<_>>().into();
+    }
     if answer.rejected.len() > NAMED_MAX {
         body["rejected_total"] = answer.rejected.len().into();
     }
-    let nothing_good = answer.accepted == 0 && !answer.rejected.is_empty();
+    let nothing_good =
+        answer.accepted == 0 && answer.ignored.is_empty() && !answer.rejected.is_empty();
     let status = if nothing_good { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
     (status, Json(body)).into_response()
 }

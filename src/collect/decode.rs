@@ -11,12 +11,13 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{self, Hasher128};
 
-use super::Limits;
+use super::foreign;
 use super::scan::{self, Scan, Value};
-use crate::decoders::json;
+use super::{Limits, Origin, Settings, SourceSettings};
+use crate::decoders::{Failure, json};
 use crate::model::event::{Identity, Links, Report};
-use crate::model::{Event, TagValue, Tags, Timestamp};
-use crate::stage::{Limit, Reason};
+use crate::model::{Event, Status, TagValue, Tags, Timestamp};
+use crate::stage::{EventOutcome, Limit, Reason};
 use crate::wire;
 use crate::wire::event::parse_report;
 
@@ -27,6 +28,9 @@ const NAME_BYTES: usize = 512;
 const CANONICAL_MORE: usize = 4_096;
 /// A record of no more bytes cannot become too large in canonical form, whatever it holds.
 pub(super) const SMALL: usize = 8_192;
+/// Why a soft state says nothing.
+const SOFT: &str =
+    "a soft state: the source checks again before it believes it (soft_states: keep)";
 /// How deep Muster's own form is: a list in the tags of an event.
 const OWN_DEPTH: usize = 3;
 
@@ -37,6 +41,9 @@ pub struct Decoded {
     pub events: Vec<Event>,
     /// What was set aside, in the record's order.
     pub rejected: Vec<Rejected>,
+    /// What was read and says nothing to Muster: of which source (its place in the settings), what
+    /// became of it, and why.
+    pub silent: Vec<(usize, EventOutcome, String)>,
     /// How often each limit cut something short.
     pub limited: [u64; Limit::ALL.len()],
 }
@@ -54,15 +61,44 @@ pub struct Rejected {
     pub bytes: Vec<u8>,
 }
 
-/// Decodes a record into owned events; for HTTP, where each request answers for itself.
+/// A payload, with what came with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// The body, or the record's value.
+    pub bytes: &'a [u8],
+    /// The headers of the request or the record, names in lower case.
+    pub headers: &'a [(String, Vec<u8>)],
+    /// When it reached Muster.
+    pub arrival: Timestamp,
+    /// Where it came in.
+    pub origin: &'a Origin,
+}
+
+/// Decodes a payload into owned events; for HTTP, where each request answers for itself.
 #[must_use]
-pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
+pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     let mut decoded = Decoded::default();
+    let limits = &settings.limits;
     let mut limited = [0; Limit::ALL.len()];
-    each(bytes, Form::Published, arrival, limits, |found| match found {
-        Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
-        Err(rejected) => decoded.rejected.push(rejected),
-    });
+    if settings.decoder(incoming.origin).is_some() {
+        foreign::each(incoming, settings, |found| match found {
+            foreign::Found::Event(parsed) => {
+                decoded.events.push(parsed.to_event(limits, &mut limited));
+            }
+            foreign::Found::Rejected(rejected) => decoded.rejected.push(rejected),
+            foreign::Found::Dropped { source } => {
+                decoded.silent.push((source, EventOutcome::Dropped, SOFT.to_owned()));
+            }
+            foreign::Found::Ignored { source, why } => {
+                decoded.silent.push((source, EventOutcome::Ignored, why));
+            }
+        });
+    } else {
+        each(incoming.bytes, Form::Published, incoming.arrival, settings, |found| match found {
+            Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
+            Err(rejected) => decoded.rejected.push(rejected),
+        });
+    }
     decoded.limited = limited;
     decoded
 }
@@ -72,10 +108,10 @@ pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
 pub fn peek(
     bytes: &[u8],
     arrival: Timestamp,
-    limits: &Limits,
+    settings: &Settings,
     mut sink: impl FnMut(Timestamp, Option<&str>, Identity),
 ) {
-    each(bytes, Form::Published, arrival, limits, |found| {
+    each(bytes, Form::Published, arrival, settings, |found| {
         if let Ok(parsed) = found {
             sink(parsed.timestamp, parsed.id.as_deref(), parsed.identity());
         }
@@ -96,16 +132,16 @@ pub(super) fn each<'a>(
     bytes: &'a [u8],
     form: Form,
     arrival: Timestamp,
-    limits: &Limits,
+    settings: &Settings,
     mut sink: impl FnMut(Result<Parsed<'a>, Rejected>),
 ) {
+    let limits = &settings.limits;
     let whole = |failure: Failure| Rejected::new(None, failure, bytes);
-    let context = Context { form, arrival, limits };
-    if form == Form::Published && bytes.len() > limits.record_bytes {
-        let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
-        // The start of it tells who sent it; all of it would not fit where dead letters go.
-        let head = &bytes[..limits.record_bytes.min(4_096)];
-        return sink(Err(Rejected::new(None, Failure::new(Reason::TooLarge, message), head)));
+    let context = Context { form, arrival, limits, sources: &settings.sources };
+    if form == Form::Published
+        && let Some(rejected) = too_large(bytes, limits)
+    {
+        return sink(Err(rejected));
     }
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => match context.one(bytes, None) {
@@ -119,6 +155,17 @@ pub(super) fn each<'a>(
         Some(_) => sink(Err(whole(broken(bytes, limits, "not an object or a list")))),
         None => sink(Err(whole(Failure::new(Reason::Empty, "no bytes at all")))),
     }
+}
+
+/// Sets aside what is larger than a record may be.
+pub(super) fn too_large(bytes: &[u8], limits: &Limits) -> Option<Rejected> {
+    if bytes.len() <= limits.record_bytes {
+        return None;
+    }
+    let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
+    // The start of it tells who sent it; all of it would not fit where dead letters go.
+    let head = &bytes[..limits.record_bytes.min(4_096)];
+    Some(Rejected::new(None, Failure::new(Reason::TooLarge, message), head))
 }
 
 /// An event that is fit to be one, borrowed from its payload.
@@ -281,21 +328,8 @@ fn start<'a>(text: Cow<'a, str>, max: usize, cut: &mut u64) -> Cow<'a, str> {
     }
 }
 
-/// Why something was set aside.
-#[derive(Debug)]
-struct Failure {
-    reason: Reason,
-    message: String,
-}
-
-impl Failure {
-    fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
-    }
-}
-
 impl Rejected {
-    fn new(index: Option<usize>, failure: Failure, bytes: &[u8]) -> Self {
+    pub(super) fn new(index: Option<usize>, failure: Failure, bytes: &[u8]) -> Self {
         let Failure { reason, mut message } = failure;
         if let Some(index) = index {
             message = format!("event {index} of the list: {message}");
@@ -311,10 +345,11 @@ enum Found<'a> {
 
 /// What all events of a record have in common.
 #[derive(Clone, Copy)]
-struct Context<'l> {
-    form: Form,
-    arrival: Timestamp,
-    limits: &'l Limits,
+pub(super) struct Context<'l> {
+    pub(super) form: Form,
+    pub(super) arrival: Timestamp,
+    pub(super) limits: &'l Limits,
+    pub(super) sources: &'l [SourceSettings],
 }
 
 impl Context<'_> {
@@ -377,9 +412,24 @@ impl Context<'_> {
         Ok(Found::Event(Box::new(parsed)))
     }
 
+    /// A source's own words come before the usual ones.
+    fn report(self, source: &str, value: Option<Value<'_>>) -> Result<Report, Failure> {
+        let word = text("status", value)?
+            .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
+        let settings = self.sources.iter().find(|settings| *settings.name == *source);
+        let own = settings.or(self.sources.last()).filter(|_| self.form == Form::Published);
+        let own = own.and_then(|settings| settings.meaning(&word)).map(Report::Status);
+        own.or_else(|| parse_report(word.trim())).ok_or_else(|| {
+            let word: String = word.chars().take(40).collect();
+            let message =
+                format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
+            Failure::new(Reason::BadStatus, message)
+        })
+    }
+
     /// Numbers and names within names may grow on the way to canonical form; what grows beyond
     /// measure would fit nowhere.
-    fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
+    pub(super) fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
         let event = parsed.to_event(self.limits, &mut [0; Limit::ALL.len()]);
         let bytes = wire::event::encode(&event, self.arrival).len();
         let most = self.limits.record_bytes + CANONICAL_MORE;
@@ -390,7 +440,7 @@ impl Context<'_> {
         Err(Failure::new(Reason::TooLarge, message))
     }
 
-    fn parse<'a>(
+    pub(super) fn parse<'a>(
         self,
         mut scan: Scan<'a>,
         app_key: Option<&Cow<'a, str>>,
@@ -402,7 +452,7 @@ impl Context<'_> {
             .or(text("app_key", scan.app_key.take())?)
             .or_else(|| app_key.cloned())
             .ok_or_else(|| Failure::new(Reason::NoSource, "`source` is missing"))?;
-        let report = report(scan.status.take())?;
+        let report = self.report(&source, scan.status.take())?;
         let arrival = match (self.form, scan.arrival.take()) {
             // Arrival as Muster stored it on the way counts before the record's own.
             (Form::Own, Some(Value::Int(millis))) => Timestamp::from_millis(millis),
@@ -415,7 +465,13 @@ impl Context<'_> {
         let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits)?;
         sort(&mut tags);
         let named = text("primary_property", scan.primary_property.take())?;
-        let host = primary(text("host", scan.host.take())?, named.as_deref(), &tags)?;
+        let key = text("key", scan.key.take())?;
+        let host = text("host", scan.host.take())?;
+        let host = match primary(host, named.as_deref(), &tags) {
+            // What is over needs no more than the sender's key of it: its alert knows the rest.
+            Err(_) if key.is_some() && is_bare(report) => Cow::Borrowed(""),
+            primary => primary?,
+        };
         let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
@@ -438,7 +494,7 @@ impl Context<'_> {
             source: own(source),
             host: own(host),
             check: own(text("check", scan.check.take())?.unwrap_or_default()),
-            key: text("key", scan.key.take())?.map(own),
+            key: key.map(own),
             cut,
             report,
             timestamp,
@@ -481,15 +537,9 @@ fn text<'a>(name: &str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>
     }
 }
 
-fn report(value: Option<Value<'_>>) -> Result<Report, Failure> {
-    let word = text("status", value)?
-        .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
-    parse_report(word.trim()).ok_or_else(|| {
-        let word: String = word.chars().take(40).collect();
-        let message =
-            format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
-        Failure::new(Reason::BadStatus, message)
-    })
+/// Whether a report says only that something known is over, or acknowledged.
+fn is_bare(report: Report) -> bool {
+    matches!(report, Report::Acknowledged | Report::Status(Status::Ok))
 }
 
 /// Fields of objects become tags of their own, `outer.inner`; null counts as absent.

@@ -24,6 +24,12 @@ impl Grade {
         Self::Problem { word: word.into(), usual }
     }
 
+    /// Whether it says only that something known is over, or acknowledged.
+    #[must_use]
+    pub const fn is_bare(&self) -> bool {
+        matches!(self, Self::Recovered | Self::Acknowledged)
+    }
+
     /// The usual meaning of words for how bad a problem is that most systems share; `unknown` for
     /// others. Words for "all is well" are not among them: recovery comes from a state.
     #[must_use]

@@ -213,9 +213,8 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let everybody = collect::SourceSettings {
-            name: "defaults".into(),
-            shard: "default".into(),
             expire_after: Span::from_secs(7 * 86_400),
+            ..collect::SourceSettings::new("defaults")
         };
         let scenario = Scenario {
             collect: collect::Settings {

@@ -12,6 +12,8 @@ use std::time::Duration;
 use muster::api::{Parts, Settings, bind, serve};
 use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
+use muster::collect;
+use muster::collect::decode::Incoming;
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
 use muster::live::Live;
 use muster::model::alert::{Refusal, Side, TurnedDown};
@@ -83,9 +85,9 @@ fn outgoing(topic: Topic, value: &[u8]) -> Outgoing {
 }
 
 /// One event a word; words that begin with `!` lack a source.
-fn decode(body: &[u8], _: Timestamp) -> Decoded {
+fn decode(incoming: &Incoming<'_>) -> Decoded {
     let mut decoded = Decoded::default();
-    for (index, word) in String::from_utf8_lossy(body).split_whitespace().enumerate() {
+    for (index, word) in String::from_utf8_lossy(incoming.bytes).split_whitespace().enumerate() {
         if word.starts_with('!') {
             decoded.dead_letters.push(outgoing(Topic::DeadLetters, word.as_bytes()));
             let (reason, message) = (Reason::NoSource, format!("`{word}` has no source"));
@@ -141,6 +143,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
         settings: Live::new(settings.clone()),
+        collect: Live::new(collect::Settings::default()),
         rules: Live::new(CorrelateSettings::default()),
         reload: None,
         clock: clock.clone(),

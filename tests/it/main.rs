@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod commands;
 mod config;
+mod decoders;
 mod exactness;
 mod journal;
 mod kafka;

@@ -29,7 +29,14 @@ fn apply(stage: &mut Correlate, records: &[Outgoing]) -> Output {
     let mut out = Output::default();
     for Outgoing { kind, value, .. } in records {
         let time = Timestamp::from_millis(1_763_913_600_000);
-        let record = Record { offset: Offset(0), time, kind: *kind, key: None, value: Some(value) };
+        let record = Record {
+            offset: Offset(0),
+            time,
+            kind: *kind,
+            key: None,
+            value: Some(value),
+            headers: None,
+        };
         stage.apply(Slot::default(), &record, &mut out);
     }
     stage.seal(&mut out);

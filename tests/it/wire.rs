@@ -655,16 +655,16 @@ fn settings_are_stored_as_they_came() {
 /// An event of `muster.events` as the owner of its identity takes it.
 fn read_event(bytes: &[u8]) -> Event {
     let source = collect::SourceSettings {
-        name: "defaults".into(),
         shard: "main".into(),
         expire_after: Span::from_secs(3_600),
+        ..collect::SourceSettings::new("defaults")
     };
     let settings = collect::Settings {
         sources: vec![source],
         cache_max: 10,
         limits: collect::Limits::default(),
     };
-    let origins = Arc::new(["events".into()]);
+    let origins = Arc::new([collect::Origin::canonical("events")]);
     let mut stage = Collect::new(Arc::new(settings), Duty::Suppress, origins, Room::new(10), 7);
     let record = Record {
         offset: Offset(0),
@@ -673,6 +673,7 @@ fn read_event(bytes: &[u8]) -> Event {
         kind: Kind::Event,
         key: None,
         value: Some(bytes),
+        headers: None,
     };
     let mut out = Output::default();
     stage.apply(Slot::default(), &record, &mut out);

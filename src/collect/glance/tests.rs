@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::{Collect, Duty, Room, Settings, SourceSettings};
+use crate::collect::{Collect, Duty, Origin, Room, Settings, SourceSettings};
 use crate::model::Span;
 use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 
@@ -125,19 +125,31 @@ fn limits() -> Limits {
 fn collect() -> Collect {
     let settings = Settings {
         sources: vec![SourceSettings {
-            name: "defaults".into(),
-            shard: "default".into(),
             expire_after: Span::from_secs(3_600),
+            ..SourceSettings::new("defaults")
         }],
         cache_max: 100,
         limits: limits(),
     };
     let room = Room::new(settings.cache_max);
-    Collect::new(Arc::new(settings), Duty::Suppress, Arc::new(["input".into()]), room, 7)
+    Collect::new(
+        Arc::new(settings),
+        Duty::Suppress,
+        Arc::new([Origin::canonical("input")]),
+        room,
+        7,
+    )
 }
 
 fn apply(stage: &mut Collect, kind: Kind, bytes: &[u8]) -> Output {
-    let record = Record { offset: Offset(0), time: ARRIVAL, kind, key: None, value: Some(bytes) };
+    let record = Record {
+        offset: Offset(0),
+        time: ARRIVAL,
+        kind,
+        key: None,
+        value: Some(bytes),
+        headers: None,
+    };
     let mut out = Output::default();
     stage.apply(Slot::default(), &record, &mut out);
     stage.seal(&mut out);
