@@ -16,8 +16,7 @@ use crate::model::event::Report;
 use crate::model::update::{Seen, Touch, alive_until};
 use crate::model::{Event, Span, Status, Timestamp, Update};
 use crate::stage::{
-    EventOutcome, Headed, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage,
-    Tally, Topic,
+    EventOutcome, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
 use crate::wire;
 
@@ -36,11 +35,6 @@ pub use fingerprint::Room;
 
 /// How much of its record's key a dead letter keeps, in bytes.
 const DEAD_KEY_BYTES: usize = 4_096;
-
-/// How much of its payload's headers a dead letter keeps, in bytes.
-const DEAD_HEADER_BYTES: usize = 8_192;
-/// Headers that let their bearer in; they are not kept.
-const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
 /// How one source is treated; chosen by an event's `source`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -472,7 +466,7 @@ pub fn dead_letter(
     if let Some(source) = &origin.source {
         // What it takes to read the same bytes once more.
         headers.push(("source", source.as_bytes().to_vec()));
-        if let Some(kept) = record.headers.and_then(kept_headers) {
+        if let Some(kept) = record.headers.and_then(wire::dead_letter::headers) {
             headers.push(("headers", kept));
         }
     }
@@ -484,22 +478,6 @@ pub fn dead_letter(
         value: rejected.bytes,
         headers,
     }
-}
-
-/// The headers that a decoder may go by, as a JSON object; none where there are none.
-fn kept_headers(headed: &dyn Headed) -> Option<Vec<u8>> {
-    let mut kept = serde_json::Map::new();
-    let mut room = DEAD_HEADER_BYTES;
-    headed.each(&mut |name, value| {
-        if let Ok(value) = std::str::from_utf8(value)
-            && name.len() + value.len() <= room
-            && !SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str())
-        {
-            room -= name.len() + value.len();
-            kept.insert(name.to_owned(), value.into());
-        }
-    });
-    (!kept.is_empty()).then(|| serde_json::Value::Object(kept).to_string().into_bytes())
 }
 
 /// A number that spreads names evenly over partitions, the same in every instance.

@@ -6,6 +6,7 @@
 pub mod change;
 pub mod command;
 mod common;
+pub mod dead_letter;
 pub mod event;
 pub mod ledger;
 pub mod maintenance;

@@ -97,7 +97,7 @@ impl Metrics {
             events: counters(
                 r,
                 "muster_events_total",
-                "Events in, by source and what became of them; `reason` says why where they were rejected.",
+                "Events in, by source and what became of them; `reason` says why where they were rejected; `dropped` are soft states, `ignored` payloads that say nothing of an alert.",
                 &["source", "outcome", "reason"],
             )?,
             limited: counters(

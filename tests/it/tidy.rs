@@ -13,12 +13,13 @@ const LINES_MAX: usize = 800;
 
 /// Who names serde besides `wire`, and why: each is an edge, where bytes of others come in or go
 /// out.
-const EDGES: [(&str, &str); 8] = [
+const EDGES: [(&str, &str); 9] = [
     ("src/wire", "the formats themselves"),
     ("src/api", "answers of HTTP"),
     ("src/cli", "lines that `replay` writes"),
     ("src/collect/scan", "events as their senders write them"),
     ("src/config", "the config file"),
+    ("src/decoders", "payloads as other systems write them"),
     ("src/kafka", "statistics of the client"),
     ("src/notify/receiver", "what receivers want to get"),
     ("src/testing", "events for load and scenarios"),
