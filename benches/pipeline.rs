@@ -423,6 +423,7 @@ fn collect_settings() -> collect::Settings {
         sources: vec![source("estate"), source("defaults")],
         cache_max: 1_000_000,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     }
 }
 

@@ -21,15 +21,20 @@ use crate::stage::{
 use crate::wire;
 
 use decode::{Form, Incoming, Parsed, Rejected};
+use enrich::Step;
 use fingerprint::{Cache, Told, Verdict};
 use foreign::Found;
 use glance::{Glance, glance};
+use hosts::Hosts;
 
 pub mod decode;
+pub mod enrich;
 pub mod fingerprint;
 mod foreign;
 mod glance;
+pub mod hosts;
 mod scan;
+pub mod table;
 
 pub use fingerprint::Room;
 
@@ -51,6 +56,9 @@ pub struct SourceSettings {
     /// What the source's words for how bad a problem is mean, where not what they usually do; in
     /// lower case.
     pub statuses: Vec<(Box<str>, Status)>,
+    /// Fields of its events in canonical form that stand for others, where those are not there:
+    /// `host`, `check`, `key`, `status`, `timestamp` or `description`, and the names to look under.
+    pub fields: Vec<(Field, Vec<Box<str>>)>,
     /// What becomes of problems that the source itself is not sure of yet.
     pub soft_states: SoftStates,
     /// Where times without a zone are meant.
@@ -66,6 +74,7 @@ impl SourceSettings {
             expire_after: Span::from_secs(7 * 86_400),
             decoder: None,
             statuses: Vec::new(),
+            fields: Vec::new(),
             soft_states: SoftStates::Drop,
             time_zone: TimeZone::UTC,
         }
@@ -77,6 +86,35 @@ impl SourceSettings {
         let found = self.statuses.iter().find(|(own, _)| own.eq_ignore_ascii_case(word));
         found.map(|(_, status)| *status)
     }
+}
+
+/// A field of an event in canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The primary property.
+    Host,
+    /// The secondary property.
+    Check,
+    /// The sender's own identity.
+    Key,
+    /// How bad it is.
+    Status,
+    /// When it was seen.
+    Timestamp,
+    /// The text for people.
+    Description,
+}
+
+impl Field {
+    /// Every field, with its word.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("host", Self::Host),
+        ("check", Self::Check),
+        ("key", Self::Key),
+        ("status", Self::Status),
+        ("timestamp", Self::Timestamp),
+        ("description", Self::Description),
+    ];
 }
 
 /// What becomes of a problem that its source checks again before it believes it (Nagios' soft
@@ -149,6 +187,10 @@ impl Default for Limits {
 pub struct Settings {
     /// Named sources; the one called `defaults` comes last and is always there.
     pub sources: Vec<SourceSettings>,
+    /// One name for each machine.
+    pub hosts: Hosts,
+    /// What events get beside what their senders said, in order.
+    pub enrich: Arc<[Step]>,
     /// How many identities the suppression cache of one process holds.
     pub cache_max: usize,
     /// Limits on events.
@@ -159,6 +201,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             sources: vec![SourceSettings::new("defaults")],
+            hosts: Hosts::default(),
+            enrich: Arc::new([]),
             cache_max: 1_000_000,
             limits: Limits::default(),
         }
@@ -192,6 +236,8 @@ impl Settings {
         });
         Self {
             sources: sources.collect(),
+            hosts: self.hosts.clone(),
+            enrich: Arc::clone(&self.enrich),
             cache_max: running.cache_max,
             limits: self.limits.clone(),
         }
@@ -249,7 +295,8 @@ impl Collect {
     /// Whether a glance shows an event to be nothing new; it is counted then.
     fn is_known(&mut self, seen: &Glance<'_>) -> bool {
         let source = self.source(seen.source);
-        if !self.settings.sources[source].statuses.is_empty() {
+        let settings = &self.settings.sources[source];
+        if !(settings.statuses.is_empty() && settings.fields.is_empty()) {
             return false;
         }
         let expire_after = self.settings.sources[source].expire_after;
@@ -288,8 +335,7 @@ impl Collect {
         out: &mut Output,
     ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
-            self.forward(parsed, source, Seen::default(), out);
-            return EventOutcome::Forwarded;
+            return self.forward(parsed, source, Seen::default(), out);
         };
         let expire_after = self.settings.sources[source].expire_after;
         let until = alive_until(parsed.timestamp, parsed.expires_at, expire_after);
@@ -299,10 +345,7 @@ impl Collect {
         match self.cache.judge(hash, told, form, parsed.arrival) {
             Verdict::Repeat => EventOutcome::Repeat,
             Verdict::Late => EventOutcome::Late,
-            Verdict::Forward(seen) => {
-                self.forward(parsed, source, seen, out);
-                EventOutcome::Forwarded
-            }
+            Verdict::Forward(seen) => self.forward(parsed, source, seen, out),
             Verdict::Unknown => {
                 // Times further ahead were clamped.
                 let sure_after = parsed.arrival + self.settings.limits.ahead;
@@ -311,14 +354,23 @@ impl Collect {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }
-                self.forward(parsed, source, Seen::default(), out);
-                EventOutcome::Forwarded
+                self.forward(parsed, source, Seen::default(), out)
             }
         }
     }
 
-    fn forward(&mut self, parsed: &Parsed<'_>, source: usize, seen: Seen, out: &mut Output) {
-        let event = parsed.to_event(&self.settings.limits, &mut self.limited);
+    fn forward(
+        &mut self,
+        parsed: &Parsed<'_>,
+        source: usize,
+        seen: Seen,
+        out: &mut Output,
+    ) -> EventOutcome {
+        let Settings { limits, enrich, .. } = &*self.settings;
+        let mut event = parsed.to_event(limits, &mut self.limited);
+        if !enrich::apply(enrich, &mut event, limits, &mut self.limited) {
+            return EventOutcome::Dropped;
+        }
         let source = &self.settings.sources[source];
         let update = Update {
             shard: source.shard.as_ref().into(),
@@ -327,6 +379,7 @@ impl Collect {
             event,
         };
         out.records.push(to_alerts(&source.shard, Kind::Update, wire::update::encode(&update)));
+        EventOutcome::Forwarded
     }
 
     /// The last word on an evicted identity, where there is anything that was not told.
@@ -380,7 +433,7 @@ impl Stage for Collect {
         let form = if record.kind == Kind::Event { Form::Own } else { Form::Published };
         let mut content = None;
         if self.duty == Duty::Suppress
-            && let Some(seen) = glance(bytes, form, record.time, &self.settings.limits, &self.keys)
+            && let Some(seen) = glance(bytes, form, record.time, &self.settings, &self.keys)
         {
             if self.is_known(&seen) {
                 return;

@@ -20,11 +20,13 @@ use crate::{api, collect, journal, kafka, notify};
 
 mod collect_section;
 mod correlate_section;
+mod enrich_section;
 mod journal_section;
 mod mute_section;
 mod notify_section;
 mod read;
 mod server_section;
+mod table_file;
 mod topology_file;
 pub mod vary;
 mod warn;

@@ -429,11 +429,13 @@ pub enum Limit {
     ChronicForgotten,
     /// The search for what is near an alert stopped at its bound.
     NearCut,
+    /// A step of enrichment went wrong or found no room for a tag, and was left out.
+    EnrichFailed,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -445,6 +447,7 @@ impl Limit {
         Self::RequestsForgotten,
         Self::ChronicForgotten,
         Self::NearCut,
+        Self::EnrichFailed,
     ];
 
     /// The metric's `limit` label.
@@ -462,6 +465,7 @@ impl Limit {
             Self::RequestsForgotten => "requests_forgotten",
             Self::ChronicForgotten => "chronic_forgotten",
             Self::NearCut => "near_cut",
+            Self::EnrichFailed => "enrich_failed",
         }
     }
 }

@@ -12,9 +12,10 @@ use siphasher::sip::SipHasher13;
 use siphasher::sip128::{self, Hasher128};
 
 use super::foreign;
+use super::hosts::Hosts;
 use super::scan::{self, Scan, Value};
-use super::{Limits, Origin, Settings, SourceSettings};
-use crate::decoders::{Failure, json};
+use super::{Field, Limits, Origin, Settings, SourceSettings};
+use crate::decoders::{Failure, json, macros};
 use crate::model::event::{Identity, Links, Report};
 use crate::model::{Event, Status, TagValue, Tags, Timestamp};
 use crate::stage::{EventOutcome, Limit, Reason};
@@ -137,7 +138,8 @@ pub(super) fn each<'a>(
 ) {
     let limits = &settings.limits;
     let whole = |failure: Failure| Rejected::new(None, failure, bytes);
-    let context = Context { form, arrival, limits, sources: &settings.sources };
+    let (sources, hosts) = (&settings.sources[..], &settings.hosts);
+    let context = Context { form, arrival, limits, sources, hosts };
     if form == Form::Published
         && let Some(rejected) = too_large(bytes, limits)
     {
@@ -311,6 +313,11 @@ fn cut(text: &str, max: usize, limit: Limit, limited: &mut [u64; Limit::ALL.len(
     text[..boundary(text, max)].into()
 }
 
+/// The start of a text, of so many bytes at most.
+pub(super) fn cut_to(text: &str, max: usize) -> &str {
+    if text.len() <= max { text } else { &text[..boundary(text, max)] }
+}
+
 /// The last end of a character up to a length.
 fn boundary(text: &str, max: usize) -> usize {
     (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default()
@@ -350,6 +357,7 @@ pub(super) struct Context<'l> {
     pub(super) arrival: Timestamp,
     pub(super) limits: &'l Limits,
     pub(super) sources: &'l [SourceSettings],
+    pub(super) hosts: &'l Hosts,
 }
 
 impl Context<'_> {
@@ -427,6 +435,31 @@ impl Context<'_> {
         })
     }
 
+    /// Where a field is missing, those that the source's settings name stand for it.
+    fn map_fields(self, source: &str, scan: &mut Scan<'_>) {
+        let settings = self.sources.iter().find(|settings| *settings.name == *source);
+        let fields = settings.map_or(&[][..], |settings| &settings.fields);
+        for (field, names) in fields {
+            let target = match field {
+                Field::Host => &mut scan.host,
+                Field::Check => &mut scan.check,
+                Field::Key => &mut scan.key,
+                Field::Status => &mut scan.status,
+                Field::Timestamp => &mut scan.timestamp,
+                Field::Description => &mut scan.description,
+            };
+            if !matches!(target, None | Some(Value::Null)) {
+                continue;
+            }
+            let found = names
+                .iter()
+                .find_map(|name| scan.tags.iter().position(|(tag, _)| tag.as_ref() == &**name));
+            if let Some(found) = found {
+                *target = Some(scan.tags.remove(found).1);
+            }
+        }
+    }
+
     /// Numbers and names within names may grow on the way to canonical form; what grows beyond
     /// measure would fit nowhere.
     pub(super) fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
@@ -452,6 +485,9 @@ impl Context<'_> {
             .or(text("app_key", scan.app_key.take())?)
             .or_else(|| app_key.cloned())
             .ok_or_else(|| Failure::new(Reason::NoSource, "`source` is missing"))?;
+        if self.form == Form::Published {
+            self.map_fields(&source, &mut scan);
+        }
         let report = self.report(&source, scan.status.take())?;
         let arrival = match (self.form, scan.arrival.take()) {
             // Arrival as Muster stored it on the way counts before the record's own.
@@ -464,6 +500,7 @@ impl Context<'_> {
         };
         let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits)?;
         sort(&mut tags);
+        tags.retain(|(_, value)| !matches!(value, Value::Text(text) if is_macro(text)));
         let named = text("primary_property", scan.primary_property.take())?;
         let key = text("key", scan.key.take())?;
         let host = text("host", scan.host.take())?;
@@ -471,6 +508,10 @@ impl Context<'_> {
             // What is over needs no more than the sender's key of it: its alert knows the rest.
             Err(_) if key.is_some() && is_bare(report) => Cow::Borrowed(""),
             primary => primary?,
+        };
+        let host = match self.form {
+            Form::Published => self.hosts.canonical(host),
+            Form::Own => host,
         };
         let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
@@ -526,11 +567,24 @@ fn broken(bytes: &[u8], limits: &Limits, error: &str) -> Failure {
     Failure::new(Reason::NotJson, error)
 }
 
-/// A field that is one text; empty counts as absent.
+/// Whether a text could be a macro, by a look at its first letter.
+pub(super) fn may_be_macro(text: &str) -> bool {
+    matches!(text.trim_start().as_bytes().first(), Some(b'$' | b'{' | b'*'))
+}
+
+fn is_macro(text: &str) -> bool {
+    may_be_macro(text) && macros::is_unexpanded(text.trim())
+}
+
+/// A field that is one text; empty counts as absent, and so does a macro that its sender did not
+/// expand.
 fn text<'a>(name: &str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>, Failure> {
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Text(text)) => Ok(if text.trim().is_empty() { None } else { Some(text) }),
+        Some(Value::Text(text)) => {
+            let none = text.trim().is_empty() || is_macro(&text);
+            Ok(if none { None } else { Some(text) })
+        }
         Some(value) => value.text().map(Some).ok_or_else(|| {
             Failure::new(Reason::BadField, format!("`{name}` is not a text or a number"))
         }),

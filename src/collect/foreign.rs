@@ -60,6 +60,7 @@ pub(super) fn each(
         limits: &settings.limits,
         // A word is looked up once, below.
         sources: &[],
+        hosts: &settings.hosts,
     };
     for (index, found) in found.into_iter().enumerate() {
         let index = several.then_some(index);

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::enrich_section;
 use super::journal_section::{
     Journal, JournalKind, TOPIC_NAME_RULE, brokers, client_settings, is_topic_name, mask,
 };
 use super::read::Node;
-use crate::collect::{Limits, Settings, SoftStates, SourceSettings};
+use crate::collect::{Field, Limits, Settings, SoftStates, SourceSettings};
 use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
 use crate::model::{Span, Status};
@@ -55,8 +56,12 @@ pub(super) fn masked(topic: &SourceTopic) -> SourceTopic {
 
 pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
     let (sources, topics) = sources(&mut node, journal);
+    let hosts = enrich_section::hosts(node.table("hosts"));
+    let enrich = enrich_section::steps(&mut node);
     let settings = Settings {
         sources,
+        hosts,
+        enrich,
         cache_max: size(node.count("cache_max", 1_000_000, 1_000, 1_000_000_000)),
         limits: limits(node.table("limits")),
     };
@@ -92,6 +97,7 @@ fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<
         expire_after: entry.and_then(Entry::expire_after).unwrap_or(expire_after),
         decoder: entry.and_then(|entry| entry.decoder),
         statuses: entry.map(|entry| entry.statuses.clone()).unwrap_or_default(),
+        fields: entry.map(|entry| entry.fields.clone()).unwrap_or_default(),
         soft_states: entry.and_then(|entry| entry.soft_states).unwrap_or(soft_states),
         time_zone: entry.and_then(|entry| entry.time_zone.clone()).unwrap_or(time_zone.clone()),
         ..SourceSettings::new(name)
@@ -110,6 +116,7 @@ struct Entry {
     expire_after: Option<Span>,
     decoder: Option<&'static Decoder>,
     statuses: Vec<(Box<str>, Status)>,
+    fields: Vec<(Field, Vec<Box<str>>)>,
     soft_states: Option<SoftStates>,
     time_zone: Option<TimeZone>,
     topic: Option<SourceTopic>,
@@ -135,6 +142,7 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
     let has_topic = table.has("topic");
     let decoder = decoder(table);
     let statuses = statuses(table);
+    let fields = fields(table);
     let soft_states = table.has("soft_states").then(|| {
         table.word(
             "soft_states",
@@ -156,7 +164,17 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
         table.broken("topic", Some(&topic.topic), rule);
     }
     let name = name?;
-    Some(Entry { name, shard, expire_after, decoder, statuses, soft_states, time_zone, topic })
+    Some(Entry {
+        name,
+        shard,
+        expire_after,
+        decoder,
+        statuses,
+        fields,
+        soft_states,
+        time_zone,
+        topic,
+    })
 }
 
 fn decoder(table: &mut Node<'_>) -> Option<&'static Decoder> {
@@ -187,6 +205,20 @@ fn statuses(table: &mut Node<'_>) -> Vec<(Box<str>, Status)> {
         }
     }
     statuses
+}
+
+/// Fields that stand for others; several names of one are tried in order.
+fn fields(table: &mut Node<'_>) -> Vec<(Field, Vec<Box<str>>)> {
+    let mut node = table.table("fields");
+    let mut fields = Vec::new();
+    for (name, field) in Field::ALL {
+        let names = node.texts(name);
+        if !names.is_empty() {
+            fields.push((field, names.into_iter().map(Into::into).collect()));
+        }
+    }
+    node.finish();
+    fields
 }
 
 fn time_zone(table: &mut Node<'_>) -> Option<TimeZone> {

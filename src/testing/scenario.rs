@@ -220,7 +220,7 @@ impl Reader {
             collect: collect::Settings {
                 sources: vec![everybody],
                 cache_max: 1_000,
-                limits: collect::Limits::default(),
+                ..collect::Settings::default()
             },
             correlate: CorrelateSettings::default(),
             steps: Vec::new(),

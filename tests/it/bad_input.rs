@@ -38,8 +38,11 @@ fn pipeline(way: Way) -> Pipeline {
         expire_after: Span::from_secs(7 * 86_400),
         ..collect::SourceSettings::new("defaults")
     };
-    let collect =
-        collect::Settings { sources: vec![source], cache_max: 10_000, limits: Limits::default() };
+    let collect = collect::Settings {
+        sources: vec![source],
+        cache_max: 10_000,
+        ..collect::Settings::default()
+    };
     let pattern = Pattern {
         name: "cluster".into(),
         matchers: Matchers::default(),
@@ -596,7 +599,12 @@ fn limits_on_publishers_do_not_hit_muster_itself() {
         expire_after: Span::from_secs(3_600),
         ..collect::SourceSettings::new("defaults")
     };
-    let settings = collect::Settings { sources: vec![source], cache_max: 10, limits };
+    let settings = collect::Settings {
+        sources: vec![source],
+        cache_max: 10,
+        limits,
+        ..collect::Settings::default()
+    };
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
         ok_memory_max: 1,

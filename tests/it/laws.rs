@@ -295,6 +295,7 @@ fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
         sources: vec![source("nagios", nagios), source("defaults", others)],
         cache_max,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     }
 }
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod decoders;
+mod enrich;
 mod exactness;
 mod journal;
 mod kafka;

@@ -663,6 +663,7 @@ fn read_event(bytes: &[u8]) -> Event {
         sources: vec![source],
         cache_max: 10,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     };
     let origins = Arc::new([collect::Origin::canonical("events")]);
     let mut stage = Collect::new(Arc::new(settings), Duty::Suppress, origins, Room::new(10), 7);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::{Collect, Duty, Origin, Room, Settings, SourceSettings};
+use crate::collect::hosts::{Domains, Hosts};
+use crate::collect::{Collect, Duty, Limits, Origin, Room, Settings, SourceSettings};
 use crate::model::Span;
 use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 
@@ -122,14 +123,21 @@ fn limits() -> Limits {
     Limits { value_bytes: 24, ..Limits::default() }
 }
 
+/// `WEB-1.corp` is `web-1`: by a glance and when read in full.
+fn hosts() -> Hosts {
+    Hosts { lower_case: true, domains: Domains::All, aliases: None }
+}
+
 fn collect() -> Collect {
     let settings = Settings {
         sources: vec![SourceSettings {
             expire_after: Span::from_secs(3_600),
             ..SourceSettings::new("defaults")
         }],
+        hosts: hosts(),
         cache_max: 100,
         limits: limits(),
+        ..Settings::default()
     };
     let room = Room::new(settings.cache_max);
     Collect::new(
@@ -179,10 +187,11 @@ proptest! {
 
 #[test]
 fn what_is_usual_gets_a_glance() {
+    let settings = Settings { limits: limits(), ..Settings::default() };
     let at = |event: &str| {
         let event = event.replace('@', &ARRIVAL.as_millis().to_string());
         let (form, keys) = (Form::Published, [(1, 2), (3, 4)]);
-        glance(event.as_bytes(), form, ARRIVAL, &limits(), &keys).is_some()
+        glance(event.as_bytes(), form, ARRIVAL, &settings, &keys).is_some()
     };
     for (number, event) in EVENTS.iter().enumerate() {
         assert_eq!(at(event), [0, 1, 2, 5, 6, 7].contains(&number), "{event}");
@@ -198,8 +207,8 @@ fn a_repeat_is_known_by_its_form() {
     };
     apply(&mut stage, Kind::Raw, event(9).as_bytes());
     let seen = |bytes: &str, stage: &Collect| {
-        let limits = limits();
-        glance(bytes.as_bytes(), Form::Published, ARRIVAL, &limits, &stage.keys)
+        let settings = Settings { limits: limits(), ..Settings::default() };
+        glance(bytes.as_bytes(), Form::Published, ARRIVAL, &settings, &stage.keys)
             .expect("usual")
             .form
     };
