@@ -25,4 +25,5 @@ mod silences;
 mod stages_apart;
 mod tidy;
 mod topology;
+mod topology_topic;
 mod wire;
