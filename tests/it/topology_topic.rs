@@ -98,6 +98,16 @@ fn an_edge_of_the_topic_joins_alerts_and_its_tombstone_parts_them() {
     let muster = Muster::start(&path, &[]);
     graphs(1.0);
     assert_eq!(metric("muster_topology_edges"), Some(2.0), "{}", muster.log());
+    // A reload leaves what the topic holds in force.
+    publisher.put(0, b"four", &edge("d-1", "d-2")).expect("sent");
+    publisher.flush().expect("acknowledged");
+    graphs(2.0);
+    let text = std::fs::read_to_string(&path).expect("the config");
+    std::fs::write(&path, text.replace("window: 1h", "window: 2h")).expect("another one");
+    muster.hang_up();
+    wait_until("the reload", || muster.log().contains("config reloaded"));
+    send(["d-1", "d-2"]);
+    wait_until("one incident of both", || shapes().contains(&vec!["d-1".into(), "d-2".into()]));
     muster.ends_in_order();
 }
 
