@@ -22,7 +22,7 @@ use crate::board::{self, Board, Desk, Follow, Mutes, Silences};
 use crate::clock::{SharedClock, SystemClock};
 use crate::collect::decode::{self, Incoming};
 use crate::collect::{self, Collect, Duty, Origin, Room, dead_letter};
-use crate::config::{Config, JournalSettings};
+use crate::config::{Config, JournalSettings, TopologyTopic};
 use crate::correlate::Correlate;
 use crate::journal::sqlite::Sqlite;
 use crate::journal::{Feed, Group, Journal, JournalError};
@@ -39,9 +39,11 @@ use crate::worker::merge::Merged;
 use crate::worker::rows::CorrelateRows;
 use crate::worker::{Sharing, Worker};
 
+use edges::Following;
 pub use reload::Reread;
 use reload::{Anew, InForce, Reloader, Wanted};
 
+mod edges;
 mod reload;
 
 /// What HTTP intake is called where a topic's name would stand.
@@ -262,6 +264,8 @@ impl Starting<'_> {
             collecting.push(order.part("collect"));
         }
         let correlate = has(StageName::Correlate).then(|| order.part("correlate"));
+        let topology = self.parts.config.topology_topic().filter(|_| has(StageName::Correlate));
+        let topology = topology.map(|topic| (topic, order.part("topology")));
         let notify = has(StageName::Notify).then(|| order.part("notify"));
         // Last: without them notify would not be sure, and hold back what it has still to tell.
         let shows = has(StageName::Api) || has(StageName::Notify);
@@ -274,6 +278,9 @@ impl Starting<'_> {
         if let Some(handles) = notify {
             let mutes = both.clone().map(|(board, silences)| Mutes::new(board, silences));
             self.notify(handles, mutes)?;
+        }
+        if let Some((topic, handles)) = topology {
+            self.topology(topic, handles)?;
         }
         if let Some(handles) = correlate {
             self.correlate(handles)?;
@@ -300,6 +307,15 @@ impl Starting<'_> {
             stop,
         };
         self.thread("notify", busy, move || deliver::run(parts))
+    }
+
+    /// Reads the topology's topic, before correlate begins, and follows it.
+    fn topology(&self, topic: TopologyTopic, (stop, busy): Handles) -> Result<(), Failure> {
+        let config = &self.parts.config;
+        let who = (config.source_group(), config.instance());
+        let (in_force, metrics) = (self.in_force.clone(), self.metrics.clone());
+        let following = Following::open(topic, who, in_force, metrics, &self.parts.stop)?;
+        self.thread("topology", busy, move || following.run(&stop))
     }
 
     fn correlate(&self, (stop, busy): Handles) -> Result<(), Failure> {

@@ -91,6 +91,28 @@ fn json(line: &str, builder: &mut Builder) -> Result<(), String> {
     add(builder, &edge)
 }
 
+/// The text of a record that is an edge, once that it is one is known.
+///
+/// # Errors
+/// Names the field and what to do.
+pub(super) fn record(bytes: &[u8]) -> Result<Box<str>, String> {
+    if bytes.len() as u64 > LINE_BYTES {
+        return Err(format!("it is longer than {LINE_BYTES} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 ({error})"))?;
+    // Alone: what is wrong with it is known, whatever else there is.
+    add_record(text, &mut Builder::new(2, 1))?;
+    Ok(text.into())
+}
+
+/// Adds the edge of a record.
+///
+/// # Errors
+/// Names the field, or the bound that is passed.
+pub(super) fn add_record(text: &str, builder: &mut Builder) -> Result<(), String> {
+    json(text, builder)
+}
+
 /// Where each of the five columns is; `kind` may be missing.
 type Columns = [Option<usize>; 5];
 

@@ -120,11 +120,11 @@ pub(super) fn create(cluster: &Cluster, settings: &Settings) -> Result<Vec<Strin
 pub(super) fn create_one(
     cluster: &Cluster,
     name: &str,
-    partitions: u32,
+    (partitions, replicas): (u32, i32),
     settings: &[(&str, &str)],
 ) -> Result<(), JournalError> {
     let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
-    let new = NewTopic::new(name, count, TopicReplication::Fixed(1));
+    let new = NewTopic::new(name, count, TopicReplication::Fixed(replicas));
     let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
     let options = AdminOptions::new().operation_timeout(Some(CALL));
     let results = wait(admin(cluster)?.create_topics([&new], &options))?
@@ -135,6 +135,17 @@ pub(super) fn create_one(
         }
         _ => Ok(()),
     }
+}
+
+/// Waits until a new topic that is not Muster's can be used.
+pub(super) fn await_leader(cluster: &Cluster, name: &str) -> Result<(), JournalError> {
+    for _ in 0..100 {
+        if counts(cluster)?.contains_key(name) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Err(JournalError::retry(format!("create topic {name}"), "it has no leader yet"))
 }
 
 /// A new topic takes a moment until every broker knows it.

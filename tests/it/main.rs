@@ -27,4 +27,5 @@ mod silences;
 mod stages_apart;
 mod tidy;
 mod topology;
+mod topology_topic;
 mod wire;

@@ -469,8 +469,9 @@ fn the_commands() -> Vec<Command> {
         Action::SplitAll { incident },
         Action::Undo { request: request("r-1") },
         Action::Recorrelate { shard: Some("tenant-a".into()), mode: Mode::Apply },
-        Action::MaintenancePut { plan: "{}".into() },
+        Action::MaintenancePut { plan: "{}".into(), mode: Mode::Apply },
         Action::MaintenanceEnd { id: "mnt_1".into() },
+        Action::MaintenancePut { plan: "{}".into(), mode: Mode::DryRun },
     ];
     let command = |(nth, action)| Command {
         request: request(&format!("r-{nth}")),
