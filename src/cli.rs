@@ -122,19 +122,6 @@ pub struct Failure {
     message: String,
 }
 
-/// Refuses a config whose patterns want a topology that stands in a topic, where none is read.
-fn has_its_topology(config: &Config) -> Result<(), Failure> {
-    let near = config.correlate().patterns.iter().any(|pattern| pattern.near.is_some());
-    match config.topology_topic().filter(|_| near) {
-        None => Ok(()),
-        Some(edges) => Err(Failure::usage(format!(
-            "correlate.topology.topic: `{}` is read by `muster run` only; write its edges into a file \
-             and name that as correlate.topology.file",
-            edges.topic
-        ))),
-    }
-}
-
 impl Failure {
     fn usage(message: impl Into<String>) -> Self {
         Self { code: USAGE, message: message.into() }
@@ -188,6 +175,19 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Quality { config, options } => quality::run(&config.load()?, &options),
+    }
+}
+
+/// Refuses a config whose patterns want a topology that stands in a topic, where none is read.
+fn has_its_topology(config: &Config) -> Result<(), Failure> {
+    let near = config.correlate().patterns.iter().any(|pattern| pattern.near.is_some());
+    match config.topology_topic().filter(|_| near) {
+        None => Ok(()),
+        Some(edges) => Err(Failure::usage(format!(
+            "correlate.topology.topic: `{}` is read by `muster run` only; write its edges into a file \
+             and name that as correlate.topology.file",
+            edges.topic
+        ))),
     }
 }
 

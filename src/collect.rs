@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use siphasher::sip::SipHasher13;
 
-use crate::decoders::Decoder;
+use crate::decoders::{self, Decoder};
 use crate::model::event::Report;
 use crate::model::update::{Seen, Touch, alive_until};
 use crate::model::{Event, Span, Status, Timestamp, Update};
@@ -140,7 +140,20 @@ pub struct Origin {
     pub decoder: Option<&'static Decoder>,
 }
 
+/// There is neither a source nor a format of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{name}` is neither a source of the config nor a format; formats are {}",
+    decoders::names()
+)]
+pub struct NoSuchSource {
+    name: String,
+}
+
 impl Origin {
+    /// What HTTP is called where a topic's name would stand.
+    pub const HTTP: &str = "http";
+
     /// Where events that name their sources themselves come in.
     pub fn canonical(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), source: None, decoder: None }
@@ -219,11 +232,24 @@ impl Settings {
         (place, &self.sources[place])
     }
 
+    /// Where the payloads of the source of this name come in, or else those in the format of this
+    /// name, which is its own source then.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn origin(&self, input: &str, name: &str) -> Result<Origin, NoSuchSource> {
+        if self.sources.iter().any(|known| *known.name == *name) {
+            return Ok(Origin::of_source(input, name));
+        }
+        let decoder = decoders::find(name).ok_or_else(|| NoSuchSource { name: name.into() })?;
+        Ok(Origin { decoder: Some(decoder), ..Origin::of_source(input, decoder.name) })
+    }
+
     /// What reads the payloads that come in somewhere; none for events in canonical form.
-    fn decoder(&self, origin: &Origin) -> Option<&'static Decoder> {
-        let named = |name: &&Arc<str>| self.sources.iter().find(|source| source.name == **name);
-        let own = origin.source.as_ref().as_ref().and_then(named);
-        own.and_then(|source| source.decoder).or(origin.decoder)
+    #[must_use]
+    pub fn decoder(&self, origin: &Origin) -> Option<&'static Decoder> {
+        let own = origin.source.as_deref().and_then(|name| self.source(name).1.decoder);
+        own.or(origin.decoder)
     }
 
     /// These settings as far as a process that began with `running` can go by them: with its
@@ -258,6 +284,8 @@ pub struct Collect {
     settings: Arc<Settings>,
     duty: Duty,
     origins: Arc<[Origin]>,
+    /// What reads the payloads of each origin; none for events in canonical form.
+    decoders: Box<[Option<&'static Decoder>]>,
     cache: Cache,
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
@@ -280,10 +308,12 @@ impl Collect {
     ) -> Self {
         let events = vec![[0; EventOutcome::COUNT]; settings.sources.len()];
         let keys = [(seed, !seed), (seed.rotate_left(17), seed ^ 0x9e37_79b9_7f4a_7c15)];
+        let decoders = origins.iter().map(|origin| settings.decoder(origin)).collect();
         Self {
             settings,
             duty,
             origins,
+            decoders,
             cache: Cache::new(room),
             keys,
             events,
@@ -299,7 +329,7 @@ impl Collect {
         if !(settings.statuses.is_empty() && settings.fields.is_empty()) {
             return false;
         }
-        let expire_after = self.settings.sources[source].expire_after;
+        let expire_after = settings.expire_after;
         let until = alive_until(seen.timestamp, seen.expires_at, expire_after);
         // The digest is the one of the form, if that is known.
         let told = Told { status: seen.status, digest: 0, at: seen.timestamp, until };
@@ -394,26 +424,45 @@ impl Collect {
 
     /// The settings an event's source goes by; the last are everybody else's.
     fn source(&mut self, name: &str) -> usize {
-        let sources = &self.settings.sources;
-        if *sources[self.last_source].name != *name {
-            let others = sources.len() - 1;
-            self.last_source =
-                sources.iter().position(|source| *source.name == *name).unwrap_or(others);
+        if *self.settings.sources[self.last_source].name != *name {
+            self.last_source = self.settings.source(name).0;
         }
         self.last_source
     }
 
-    fn count(&mut self, source: usize, outcome: EventOutcome) {
-        self.events[source][outcome.index()] += 1;
+    /// A payload in a format that is not Muster's.
+    fn foreign(
+        &mut self,
+        decoder: &Decoder,
+        (slot, record): (Slot, &Record<'_>),
+        out: &mut Output,
+    ) {
+        let mut headers = Vec::new();
+        if let Some(headed) = record.headers {
+            headed.each(&mut |name, value| {
+                headers.push((name.to_ascii_lowercase(), value.to_vec()));
+            });
+        }
+        let (settings, origins) = (Arc::clone(&self.settings), Arc::clone(&self.origins));
+        let incoming = Incoming {
+            bytes: record.value.unwrap_or_default(),
+            headers: &headers,
+            arrival: record.time,
+            origin: &origins[usize::from(slot.input)],
+        };
+        foreign::each(decoder, &incoming, &settings, |found| match found {
+            Found::Event(parsed) => self.event(&parsed, None, out),
+            Found::Rejected(rejected) => self.reject(slot, record, rejected, out),
+            Found::Silent { source, outcome, .. } => self.events[source][outcome.index()] += 1,
+        });
     }
 
     fn reject(&mut self, slot: Slot, record: &Record<'_>, rejected: Rejected, out: &mut Output) {
         let others = self.events.len() - 1;
         self.events[others][EventOutcome::Rejected(rejected.reason).index()] += 1;
         let origin = self.origins.get(usize::from(slot.input));
-        let unknown = Origin::canonical("unknown");
-        let origin = origin.unwrap_or(&unknown);
-        out.records.push(dead_letter(origin, slot.partition, record, rejected));
+        let origin = origin.cloned().unwrap_or_else(|| Origin::canonical("unknown"));
+        out.records.push(dead_letter(&origin, slot.partition, record, rejected));
     }
 }
 
@@ -431,6 +480,11 @@ impl Stage for Collect {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let bytes = record.value.unwrap_or_default();
         let form = if record.kind == Kind::Event { Form::Own } else { Form::Published };
+        if form == Form::Published
+            && let Some(Some(decoder)) = self.decoders.get(usize::from(slot.input))
+        {
+            return self.foreign(decoder, (slot, record), out);
+        }
         let mut content = None;
         if self.duty == Duty::Suppress
             && let Some(seen) = glance(bytes, form, record.time, &self.settings, &self.keys)
@@ -441,24 +495,6 @@ impl Stage for Collect {
             content = Some(seen.form);
         }
         let settings = Arc::clone(&self.settings);
-        let origin = self.origins.get(usize::from(slot.input)).filter(|_| form != Form::Own);
-        let foreign = origin.filter(|origin| settings.decoder(origin).is_some()).cloned();
-        if let Some(origin) = foreign {
-            let mut headers = Vec::new();
-            if let Some(headed) = record.headers {
-                headed.each(&mut |name, value| {
-                    headers.push((name.to_ascii_lowercase(), value.to_vec()));
-                });
-            }
-            let incoming =
-                Incoming { bytes, headers: &headers, arrival: record.time, origin: &origin };
-            return foreign::each(&incoming, &settings, |found| match found {
-                Found::Event(parsed) => self.event(&parsed, None, out),
-                Found::Rejected(rejected) => self.reject(slot, record, rejected, out),
-                Found::Dropped { source } => self.count(source, EventOutcome::Dropped),
-                Found::Ignored { source, .. } => self.count(source, EventOutcome::Ignored),
-            });
-        }
         decode::each(bytes, form, record.time, &settings, |found| match found {
             Ok(parsed) => self.event(&parsed, content, out),
             Err(rejected) => self.reject(slot, record, rejected, out),

@@ -158,6 +158,12 @@ impl Eq for Decoder {}
 /// Every format but the canonical one, by name.
 pub static ALL: &[&Decoder] = &[&pingdom::DECODER];
 
+/// The names of all formats, for people.
+#[must_use]
+pub fn names() -> String {
+    ALL.iter().map(|decoder| decoder.name).collect::<Vec<_>>().join(", ")
+}
+
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Decoder> {

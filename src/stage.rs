@@ -176,9 +176,9 @@ pub trait Headed: fmt::Debug {
     fn each(&self, sink: &mut dyn FnMut(&str, &[u8]));
 }
 
-impl Headed for Vec<(String, Vec<u8>)> {
+impl<T: AsRef<[(String, Vec<u8>)]> + fmt::Debug> Headed for T {
     fn each(&self, sink: &mut dyn FnMut(&str, &[u8])) {
-        for (name, value) in self {
+        for (name, value) in self.as_ref() {
             sink(name, value);
         }
     }

@@ -20,11 +20,8 @@ use super::failure::Failure;
 use super::{Parts, Settings};
 use crate::collect::Origin;
 use crate::collect::decode::Incoming;
-use crate::decoders;
 use crate::worker::intake::{Answer, Hold, Refused, Rejected};
 
-/// What this way in is called where a topic's name would stand.
-const HTTP: &str = "http";
 /// How many rejected events an answer names; all of them are dead letters.
 const NAMED_MAX: usize = 100;
 /// How much of a body that is too large is read and thrown away, so that a client that sends before
@@ -34,10 +31,7 @@ const THROW_AWAY: Duration = Duration::from_secs(2);
 
 /// Answers `POST /v1/events`.
 pub(super) async fn take(State(parts): State<Arc<Parts>>, request: Request) -> Response {
-    match submit(&parts, &Origin::canonical(HTTP), request).await {
-        Ok(answer) => shown(&answer),
-        Err(failure) => failure.into_response(),
-    }
+    answer(submit(&parts, &Origin::canonical(Origin::HTTP), request).await)
 }
 
 /// Answers `POST /v1/events/{source}`: payloads in the source's own format.
@@ -46,28 +40,16 @@ pub(super) async fn take_from(
     Path(source): Path<String>,
     request: Request,
 ) -> Response {
-    let answer = match origin(&parts, &source) {
+    answer(match parts.collect.get().origin(Origin::HTTP, &source) {
         Ok(origin) => submit(&parts, &origin, request).await,
-        Err(failure) => Err(failure),
-    };
-    answer.map_or_else(IntoResponse::into_response, |answer| shown(&answer))
+        Err(why) => {
+            Err(Failure::new(StatusCode::NOT_FOUND, "no_such_source", why.to_string()).close())
+        }
+    })
 }
 
-/// The source of this name, or else the format of this name as its own source.
-fn origin(parts: &Parts, source: &str) -> Result<Origin, Failure> {
-    let settings = parts.collect.get();
-    let known = settings.sources.iter().any(|known| *known.name == *source);
-    let decoder = decoders::find(source).filter(|_| !known);
-    if !known && decoder.is_none() {
-        let formats: Vec<&str> = decoders::ALL.iter().map(|decoder| decoder.name).collect();
-        let message = format!(
-            "`{source}` is neither a source of the config nor a format; formats are {}",
-            formats.join(", ")
-        );
-        return Err(Failure::new(StatusCode::NOT_FOUND, "no_such_source", message).close());
-    }
-    let name = decoder.map_or(source, |decoder| decoder.name);
-    Ok(Origin { name: HTTP.into(), source: Some(name.into()), decoder })
+fn answer(outcome: Result<Answer, Failure>) -> Response {
+    outcome.map_or_else(IntoResponse::into_response, |answer| shown(&answer))
 }
 
 async fn submit(parts: &Parts, origin: &Origin, request: Request) -> Result<Answer, Failure> {
@@ -78,7 +60,7 @@ async fn submit(parts: &Parts, origin: &Origin, request: Request) -> Result<Answ
     };
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let headers = headers(&request);
+    let headers = if origin.source.is_some() { headers(&request) } else { Vec::new() };
     let mut body = request.into_body();
     let mut hold = intake.hold();
     let settings = parts.settings.get();
@@ -107,7 +89,7 @@ async fn submit(parts: &Parts, origin: &Origin, request: Request) -> Result<Answ
     intake.submit(&incoming, hold).await.map_err(|error| refused(&error))
 }
 
-/// The request's headers, for decoders; their size was bounded when they were read.
+/// The request's headers, for what reads a source's own format; their size was bounded when they were read.
 fn headers(request: &Request) -> Vec<(String, Vec<u8>)> {
     let headers = request.headers().iter();
     headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()

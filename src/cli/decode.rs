@@ -7,14 +7,18 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{DATA, Failure};
+use super::{DATA, Failure, asking};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::decode::{Decoded, Incoming, decode};
 use crate::collect::{Origin, Settings};
 use crate::config::Config;
-use crate::decoders;
 use crate::model::Timestamp;
 use crate::wire;
+
+/// What the payload's way in is called.
+const INPUT: &str = "input";
+/// The word for events in canonical form.
+const CANONICAL: &str = "canonical";
 
 /// What to decode.
 #[derive(Debug, clap::Args)]
@@ -24,29 +28,18 @@ pub(super) struct Options {
     source: String,
     /// A header that came with the payload, as often as there are; some formats go by them.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
-    headers: Vec<(String, String)>,
+    headers: Vec<(String, Vec<u8>)>,
     /// When it arrived (RFC 3339, or seconds or milliseconds since 1970; default: now). What has no
     /// time gets this one, and nothing may lie far ahead of it.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = asking::moment)]
     arrival: Option<Timestamp>,
     /// The payload; `-` or nothing: standard input.
     file: Option<PathBuf>,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+fn header(text: &str) -> Result<(String, Vec<u8>), String> {
     let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
-    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    let read = match text.parse::<i64>() {
-        Ok(number) => Timestamp::from_epoch(number),
-        Err(_) => {
-            let time = text.parse::<jiff::Timestamp>().ok();
-            time.map(|time| Timestamp::from_millis(time.as_millisecond()))
-        }
-    };
-    read.ok_or_else(|| "no time: give RFC 3339, or seconds or milliseconds since 1970".to_owned())
+    Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()))
 }
 
 /// Prints a canonical event a line; what is set aside or ignored goes to standard error with the
@@ -55,15 +48,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
     let settings = config.collect();
     let origin = origin(&settings, &options.source)?;
     let bytes = read(options)?;
-    let headers: Vec<(String, Vec<u8>)> = options
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-        .collect();
     let arrival = options.arrival.unwrap_or_else(|| SystemClock.now());
     let mut bad = false;
     for payload in payloads(&bytes, &origin, &settings) {
-        let incoming = Incoming { bytes: payload, headers: &headers, arrival, origin: &origin };
+        let incoming =
+            Incoming { bytes: payload, headers: &options.headers, arrival, origin: &origin };
         let decoded = decode(&incoming, &settings);
         bad |= !decoded.rejected.is_empty();
         show(&decoded).map_err(|error| Failure::other(format!("standard output: {error}")))?;
@@ -72,19 +61,12 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
 }
 
 fn origin(settings: &Settings, name: &str) -> Result<Origin, Failure> {
-    let configured = settings.sources.iter().any(|source| *source.name == *name);
-    if configured || name == "canonical" {
-        return Ok(Origin::of_source("input", name));
+    if name == CANONICAL {
+        return Ok(Origin::of_source(INPUT, name));
     }
-    let Some(decoder) = decoders::find(name) else {
-        let formats: Vec<&str> = decoders::ALL.iter().map(|decoder| decoder.name).collect();
-        let message = format!(
-            "--source {name}: neither a source of the config nor a format; formats are canonical, {}",
-            formats.join(", ")
-        );
-        return Err(Failure::usage(message));
-    };
-    Ok(Origin { decoder: Some(decoder), ..Origin::of_source("input", name) })
+    settings
+        .origin(INPUT, name)
+        .map_err(|why| Failure::usage(format!("--source: {why}, {CANONICAL}")))
 }
 
 fn read(options: &Options) -> Result<Vec<u8>, Failure> {
@@ -103,9 +85,7 @@ fn read(options: &Options) -> Result<Vec<u8>, Failure> {
 /// format is one record.
 fn payloads<'a>(bytes: &'a [u8], origin: &Origin, settings: &Settings) -> Vec<&'a [u8]> {
     let lines = || bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    let foreign = origin.decoder.is_some()
-        || settings.source(origin.source.as_deref().unwrap_or_default()).1.decoder.is_some();
-    if !foreign
+    if settings.decoder(origin).is_none()
         && lines().all(|line| matches!(line.trim_ascii(), [b'{', .., b'}'] | [b'[', .., b']']))
     {
         return lines().collect();

@@ -46,9 +46,6 @@ use reload::{Anew, InForce, Reloader, Wanted};
 mod edges;
 mod reload;
 
-/// What HTTP intake is called where a topic's name would stand.
-const HTTP: &str = "http";
-
 /// How long collect waits for correlate to have its partitions and settings.
 const SETTINGS_WAIT: Duration = Duration::from_secs(10);
 
@@ -472,7 +469,7 @@ impl Starting<'_> {
             if let Some((intake, feed)) = http {
                 plan.intake = Some(intake);
                 feeds.push((Box::new(feed), 1));
-                origins.push(Origin::canonical(HTTP));
+                origins.push(Origin::canonical(Origin::HTTP));
             }
             for Source { feed, topics } in sources {
                 let count = u16::try_from(topics.len()).map_err(Failure::other)?;
@@ -495,7 +492,7 @@ impl Starting<'_> {
             plan.workers.push(CollectWorker {
                 name: "intake",
                 feed: Box::new(feed),
-                origins: Arc::new([Origin::canonical(HTTP)]),
+                origins: Arc::new([Origin::canonical(Origin::HTTP)]),
                 duties: Arc::new([Duty::SendOn]),
                 sharing: Sharing::Whole,
                 room: room.clone(),
@@ -652,14 +649,13 @@ fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decode
         },
         ..Decoded::default()
     };
-    let headers = incoming.headers.to_vec();
     let record = Record {
         offset: Offset::default(),
         time: arrival,
         kind: Kind::Raw,
         key: None,
         value: None,
-        headers: Some(&headers),
+        headers: Some(&incoming.headers),
     };
     for (source, outcome, why) in found.silent {
         decoded.tally.events[source][outcome.index()] += 1;

@@ -12,12 +12,11 @@ use siphasher::sip::SipHasher13;
 use siphasher::sip128::{self, Hasher128};
 
 use super::foreign;
-use super::hosts::Hosts;
 use super::scan::{self, Scan, Value};
 use super::{Field, Limits, Origin, Settings, SourceSettings};
 use crate::decoders::{Failure, json, macros};
 use crate::model::event::{Identity, Links, Report};
-use crate::model::{Event, Status, TagValue, Tags, Timestamp};
+use crate::model::{Event, TagValue, Tags, Timestamp};
 use crate::stage::{EventOutcome, Limit, Reason};
 use crate::wire;
 use crate::wire::event::parse_report;
@@ -29,9 +28,6 @@ const NAME_BYTES: usize = 512;
 const CANONICAL_MORE: usize = 4_096;
 /// A record of no more bytes cannot become too large in canonical form, whatever it holds.
 pub(super) const SMALL: usize = 8_192;
-/// Why a soft state says nothing.
-const SOFT: &str =
-    "a soft state: the source checks again before it believes it (soft_states: keep)";
 /// How deep Muster's own form is: a list in the tags of an event.
 const OWN_DEPTH: usize = 3;
 
@@ -81,17 +77,14 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     let mut decoded = Decoded::default();
     let limits = &settings.limits;
     let mut limited = [0; Limit::ALL.len()];
-    if settings.decoder(incoming.origin).is_some() {
-        foreign::each(incoming, settings, |found| match found {
+    if let Some(decoder) = settings.decoder(incoming.origin) {
+        foreign::each(decoder, incoming, settings, |found| match found {
             foreign::Found::Event(parsed) => {
                 decoded.events.push(parsed.to_event(limits, &mut limited));
             }
             foreign::Found::Rejected(rejected) => decoded.rejected.push(rejected),
-            foreign::Found::Dropped { source } => {
-                decoded.silent.push((source, EventOutcome::Dropped, SOFT.to_owned()));
-            }
-            foreign::Found::Ignored { source, why } => {
-                decoded.silent.push((source, EventOutcome::Ignored, why));
+            foreign::Found::Silent { source, outcome, why } => {
+                decoded.silent.push((source, outcome, why));
             }
         });
     } else {
@@ -124,6 +117,9 @@ pub fn peek(
 pub(super) enum Form {
     /// A publisher.
     Published,
+    /// A publisher in a format of its own, of which a decoder made an event: the source's own words
+    /// and fields are dealt with.
+    Decoded,
     /// Muster itself, on the way to the owner of the identity; with the arrival in it.
     Own,
 }
@@ -138,8 +134,7 @@ pub(super) fn each<'a>(
 ) {
     let limits = &settings.limits;
     let whole = |failure: Failure| Rejected::new(None, failure, bytes);
-    let (sources, hosts) = (&settings.sources[..], &settings.hosts);
-    let context = Context { form, arrival, limits, sources, hosts };
+    let context = Context { form, arrival, settings };
     if form == Form::Published
         && let Some(rejected) = too_large(bytes, limits)
     {
@@ -306,11 +301,9 @@ fn write_value(hasher: &mut impl Hasher, value: &Value<'_>) {
 }
 
 fn cut(text: &str, max: usize, limit: Limit, limited: &mut [u64; Limit::ALL.len()]) -> Box<str> {
-    if text.len() <= max {
-        return text.into();
-    }
-    limited[limit as usize] += 1;
-    text[..boundary(text, max)].into()
+    let start = cut_to(text, max);
+    limited[limit as usize] += u64::from(start.len() < text.len());
+    start.into()
 }
 
 /// The start of a text, of so many bytes at most.
@@ -330,8 +323,8 @@ fn start<'a>(text: Cow<'a, str>, max: usize, cut: &mut u64) -> Cow<'a, str> {
     }
     *cut += 1;
     match text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[..boundary(text, max)]),
-        Cow::Owned(text) => Cow::Owned(text[..boundary(&text, max)].to_owned()),
+        Cow::Borrowed(text) => Cow::Borrowed(cut_to(text, max)),
+        Cow::Owned(text) => Cow::Owned(cut_to(&text, max).to_owned()),
     }
 }
 
@@ -355,12 +348,14 @@ enum Found<'a> {
 pub(super) struct Context<'l> {
     pub(super) form: Form,
     pub(super) arrival: Timestamp,
-    pub(super) limits: &'l Limits,
-    pub(super) sources: &'l [SourceSettings],
-    pub(super) hosts: &'l Hosts,
+    pub(super) settings: &'l Settings,
 }
 
-impl Context<'_> {
+impl<'l> Context<'l> {
+    fn limits(self) -> &'l Limits {
+        &self.settings.limits
+    }
+
     fn elements<'a>(
         self,
         bytes: &'a [u8],
@@ -370,7 +365,7 @@ impl Context<'_> {
         let list = match scan::list(bytes) {
             Ok(list) => list,
             Err(error) => {
-                let failure = broken(bytes, self.limits, &error.to_string());
+                let failure = broken(bytes, self.limits(), &error.to_string());
                 return sink(Err(Rejected::new(None, failure, bytes)));
             }
         };
@@ -395,11 +390,11 @@ impl Context<'_> {
         app_key: Option<&Cow<'a, str>>,
     ) -> Result<Found<'a>, Failure> {
         let depth = match self.form {
-            Form::Published => self.limits.depth,
-            Form::Own => self.limits.depth.max(OWN_DEPTH),
+            Form::Published | Form::Decoded => self.limits().depth,
+            Form::Own => self.limits().depth.max(OWN_DEPTH),
         };
         let mut scan = scan::object(bytes, depth)
-            .map_err(|error| broken(bytes, self.limits, &error.to_string()))?;
+            .map_err(|error| broken(bytes, self.limits(), &error.to_string()))?;
         match scan.alerts.take() {
             // Whoever claims a status has said something.
             Some(alerts) if scan.status.is_some() && scan::is_empty(alerts) => {
@@ -408,7 +403,7 @@ impl Context<'_> {
             Some(alerts) => {
                 let app_key = scan.source.or(scan.app_key).and_then(|value| value.text());
                 // Each event gets a copy of it: what is cut for each may as well be cut once.
-                let app_key = app_key.map(|key| start(key, self.limits.value_bytes, &mut 0));
+                let app_key = app_key.map(|key| start(key, self.limits().value_bytes, &mut 0));
                 return Ok(Found::Wrapper { app_key, alerts: alerts.get().as_bytes() });
             }
             None => {}
@@ -420,52 +415,12 @@ impl Context<'_> {
         Ok(Found::Event(Box::new(parsed)))
     }
 
-    /// A source's own words come before the usual ones.
-    fn report(self, source: &str, value: Option<Value<'_>>) -> Result<Report, Failure> {
-        let word = text("status", value)?
-            .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
-        let settings = self.sources.iter().find(|settings| *settings.name == *source);
-        let own = settings.or(self.sources.last()).filter(|_| self.form == Form::Published);
-        let own = own.and_then(|settings| settings.meaning(&word)).map(Report::Status);
-        own.or_else(|| parse_report(word.trim())).ok_or_else(|| {
-            let word: String = word.chars().take(40).collect();
-            let message =
-                format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
-            Failure::new(Reason::BadStatus, message)
-        })
-    }
-
-    /// Where a field is missing, those that the source's settings name stand for it.
-    fn map_fields(self, source: &str, scan: &mut Scan<'_>) {
-        let settings = self.sources.iter().find(|settings| *settings.name == *source);
-        let fields = settings.map_or(&[][..], |settings| &settings.fields);
-        for (field, names) in fields {
-            let target = match field {
-                Field::Host => &mut scan.host,
-                Field::Check => &mut scan.check,
-                Field::Key => &mut scan.key,
-                Field::Status => &mut scan.status,
-                Field::Timestamp => &mut scan.timestamp,
-                Field::Description => &mut scan.description,
-            };
-            if !matches!(target, None | Some(Value::Null)) {
-                continue;
-            }
-            let found = names
-                .iter()
-                .find_map(|name| scan.tags.iter().position(|(tag, _)| tag.as_ref() == &**name));
-            if let Some(found) = found {
-                *target = Some(scan.tags.remove(found).1);
-            }
-        }
-    }
-
     /// Numbers and names within names may grow on the way to canonical form; what grows beyond
     /// measure would fit nowhere.
     pub(super) fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
-        let event = parsed.to_event(self.limits, &mut [0; Limit::ALL.len()]);
+        let event = parsed.to_event(self.limits(), &mut [0; Limit::ALL.len()]);
         let bytes = wire::event::encode(&event, self.arrival).len();
-        let most = self.limits.record_bytes + CANONICAL_MORE;
+        let most = self.limits().record_bytes + CANONICAL_MORE;
         if bytes <= most {
             return Ok(());
         }
@@ -485,10 +440,11 @@ impl Context<'_> {
             .or(text("app_key", scan.app_key.take())?)
             .or_else(|| app_key.cloned())
             .ok_or_else(|| Failure::new(Reason::NoSource, "`source` is missing"))?;
-        if self.form == Form::Published {
-            self.map_fields(&source, &mut scan);
+        let own = (self.form == Form::Published).then(|| self.settings.source(&source).1);
+        if let Some(own) = own {
+            map_fields(own, &mut scan);
         }
-        let report = self.report(&source, scan.status.take())?;
+        let report = report(own, scan.status.take())?;
         let arrival = match (self.form, scan.arrival.take()) {
             // Arrival as Muster stored it on the way counts before the record's own.
             (Form::Own, Some(Value::Int(millis))) => Timestamp::from_millis(millis),
@@ -498,25 +454,30 @@ impl Context<'_> {
             }
             _ => self.arrival,
         };
-        let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits)?;
+        let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits())?;
         sort(&mut tags);
         tags.retain(|(_, value)| !matches!(value, Value::Text(text) if is_macro(text)));
         let named = text("primary_property", scan.primary_property.take())?;
         let key = text("key", scan.key.take())?;
+        let check = text("check", scan.check.take())?;
         let host = text("host", scan.host.take())?;
         let host = match primary(host, named.as_deref(), &tags) {
             // What is over needs no more than the sender's key of it: its alert knows the rest.
-            Err(_) if key.is_some() && is_bare(report) => Cow::Borrowed(""),
+            Err(_) if key.is_some() && !report.is_problem() => Cow::Borrowed(""),
+            // Other systems need not name what they look at.
+            Err(_) if self.form == Form::Decoded && check.is_some() => {
+                check.clone().unwrap_or_default()
+            }
             primary => primary?,
         };
         let host = match self.form {
-            Form::Published => self.hosts.canonical(host),
             Form::Own => host,
+            Form::Published | Form::Decoded => self.settings.hosts.canonical(host),
         };
         let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
-            (_, value) => timestamp(value.as_ref(), arrival, self.limits)?,
+            (_, value) => timestamp(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
@@ -530,11 +491,11 @@ impl Context<'_> {
             }
         };
         let mut cut = 0;
-        let mut own = |text| start(text, self.limits.value_bytes, &mut cut);
+        let mut own = |text| start(text, self.limits().value_bytes, &mut cut);
         Ok(Parsed {
             source: own(source),
             host: own(host),
-            check: own(text("check", scan.check.take())?.unwrap_or_default()),
+            check: own(check.unwrap_or_default()),
             key: key.map(own),
             cut,
             report,
@@ -547,6 +508,42 @@ impl Context<'_> {
             id: text("id", scan.id.take())?,
             time_limit,
         })
+    }
+}
+
+/// A source's own words come before the usual ones.
+fn report(own: Option<&SourceSettings>, value: Option<Value<'_>>) -> Result<Report, Failure> {
+    let word = text("status", value)?
+        .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
+    let own = own.and_then(|settings| settings.meaning(&word)).map(Report::Status);
+    own.or_else(|| parse_report(word.trim())).ok_or_else(|| {
+        let word: String = word.chars().take(40).collect();
+        let message =
+            format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
+        Failure::new(Reason::BadStatus, message)
+    })
+}
+
+/// Where a field is missing, those that the source's settings name stand for it.
+fn map_fields(own: &SourceSettings, scan: &mut Scan<'_>) {
+    for (field, names) in &own.fields {
+        let target = match field {
+            Field::Host => &mut scan.host,
+            Field::Check => &mut scan.check,
+            Field::Key => &mut scan.key,
+            Field::Status => &mut scan.status,
+            Field::Timestamp => &mut scan.timestamp,
+            Field::Description => &mut scan.description,
+        };
+        if !matches!(target, None | Some(Value::Null)) {
+            continue;
+        }
+        let found = names
+            .iter()
+            .find_map(|name| scan.tags.iter().position(|(tag, _)| tag.as_ref() == &**name));
+        if let Some(found) = found {
+            *target = Some(scan.tags.remove(found).1);
+        }
     }
 }
 
@@ -589,11 +586,6 @@ fn text<'a>(name: &str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>
             Failure::new(Reason::BadField, format!("`{name}` is not a text or a number"))
         }),
     }
-}
-
-/// Whether a report says only that something known is over, or acknowledged.
-fn is_bare(report: Report) -> bool {
-    matches!(report, Report::Acknowledged | Report::Status(Status::Ok))
 }
 
 /// Fields of objects become tags of their own, `outer.inner`; null counts as absent.

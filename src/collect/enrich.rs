@@ -15,7 +15,6 @@ use regex::Regex;
 use super::Limits;
 use super::decode::cut_to;
 use super::table::{Table, key};
-use crate::model::event::Report;
 use crate::model::matcher::{Labels, Matchers};
 use crate::model::{Event, Status, TagValue};
 use crate::stage::Limit;
@@ -184,7 +183,7 @@ pub fn apply(steps: &[Step], event: &mut Event, limits: &Limits, limited: &mut C
         }
         match &step.action {
             Action::Drop => {
-                if !matches!(event.report, Report::Acknowledged | Report::Status(Status::Ok)) {
+                if event.report.is_problem() {
                     return false;
                 }
             }
@@ -223,7 +222,6 @@ pub fn apply(steps: &[Step], event: &mut Event, limits: &Limits, limited: &mut C
                 let parts: Option<Vec<String>> =
                     by.iter().map(|name| text_of(event, name)).collect();
                 let Some(parts) = parts else { continue };
-                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
                 let most = if *take == Take::First { 1 } else { UNION_MAX };
                 let rows: Vec<_> = table.rows(&key(&parts)).take(most).collect();
                 for (column, name) in tags.iter().enumerate() {

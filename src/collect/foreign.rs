@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use super::decode::{Context, Form, Incoming, Parsed, Rejected, too_large};
 use super::scan::{Scan, Value};
 use super::{Settings, SoftStates, SourceSettings};
-use crate::decoders::{self, Draft, Failure, Grade, Payload, Tag, When};
+use crate::decoders::{self, Decoder, Draft, Failure, Grade, Payload, Tag, When};
 use crate::model::Status;
+use crate::stage::EventOutcome;
 
 /// What a payload held.
 pub(super) enum Found<'a> {
@@ -17,27 +18,28 @@ pub(super) enum Found<'a> {
     Event(Box<Parsed<'a>>),
     /// Something that cannot be read, or is no event.
     Rejected(Rejected),
-    /// A soft state; of which source, by its place in the settings.
-    Dropped {
-        /// The source.
+    /// Something readable that says nothing to Muster.
+    Silent {
+        /// Of which source, by its place in the settings.
         source: usize,
-    },
-    /// Something readable that says nothing of an alert.
-    Ignored {
-        /// The source.
-        source: usize,
-        /// What it is.
+        /// What became of it.
+        outcome: EventOutcome,
+        /// Why.
         why: String,
     },
 }
 
-/// Hands over what a payload of another system holds; nothing where its origin has no decoder.
+/// Why a soft state says nothing.
+const SOFT: &str =
+    "a soft state: the source checks again before it believes it (soft_states: keep)";
+
+/// Hands over what a payload of another system holds.
 pub(super) fn each(
+    decoder: &Decoder,
     incoming: &Incoming<'_>,
     settings: &Settings,
     mut sink: impl FnMut(Found<'static>),
 ) {
-    let Some(decoder) = settings.decoder(incoming.origin) else { return };
     let bytes = incoming.bytes;
     if let Some(rejected) = too_large(bytes, &settings.limits) {
         return sink(Found::Rejected(rejected));
@@ -54,25 +56,19 @@ pub(super) fn each(
     let mut found = Vec::new();
     (decoder.decode)(&payload, &mut found);
     let several = found.len() > 1;
-    let context = Context {
-        form: Form::Published,
-        arrival: incoming.arrival,
-        limits: &settings.limits,
-        // A word is looked up once, below.
-        sources: &[],
-        hosts: &settings.hosts,
-    };
+    let context = Context { form: Form::Decoded, arrival: incoming.arrival, settings };
+    let silent = |outcome, why| Found::Silent { source: place, outcome, why };
     for (index, found) in found.into_iter().enumerate() {
         let index = several.then_some(index);
         sink(match found {
-            decoders::Found::Nothing(why) => Found::Ignored { source: place, why },
+            decoders::Found::Nothing(why) => silent(EventOutcome::Ignored, why),
             decoders::Found::Rejected { index, failure, bytes: part } => {
                 let part = part.as_deref().unwrap_or(bytes);
                 Found::Rejected(Rejected::new(index, failure, part))
             }
             decoders::Found::Event(draft) => match event(*draft, name, source, context) {
                 Ok(Some(parsed)) => Found::Event(Box::new(parsed)),
-                Ok(None) => Found::Dropped { source: place },
+                Ok(None) => silent(EventOutcome::Dropped, SOFT.to_owned()),
                 Err(failure) => Found::Rejected(Rejected::new(index, failure, bytes)),
             },
         });
@@ -100,16 +96,11 @@ fn event(
         Some(When::Unread) => Some(text("unread".to_owned())),
         None => None,
     };
-    // What is over needs no more than its key; else something must stand in for the host.
-    let known = draft.key.is_some() && draft.grade.is_bare();
-    let usual = ["service", "application", "device"].into_iter();
-    let stand_in = usual.filter_map(|name| draft.tagged(name)).next().map(str::to_owned);
-    let stand_in = stand_in.or_else(|| draft.check.clone().filter(|_| !known));
     let tags = draft.tags.into_iter().map(|(name, tag)| (Cow::Owned(name), value(tag))).collect();
     let links = draft.links.into_iter().map(|(name, url)| (Cow::Owned(name), text(url))).collect();
     let scan = Scan {
         source: Some(text(draft.source.unwrap_or_else(|| name.to_owned()))),
-        host: draft.host.or(stand_in).map(text),
+        host: draft.host.map(text),
         check: draft.check.map(text),
         key: draft.key.map(text),
         status: Some(Value::Text(Cow::Borrowed(status))),

@@ -178,8 +178,8 @@ impl<'a> Fields<'a> {
         let Report::Status(status) = parse_report(self.status?.trim())? else { return None };
         let arrival = self.arrival.map_or(arrival, Timestamp::from_millis);
         let time = |number| match form {
-            Form::Published => Timestamp::from_epoch(number),
             Form::Own => Some(Timestamp::from_millis(number)),
+            _ => Timestamp::from_epoch(number),
         };
         let timestamp = match self.timestamp {
             Some(number) => time(number)?,
@@ -193,8 +193,8 @@ impl<'a> Fields<'a> {
             None => None,
         };
         let canonical = match form {
-            Form::Published => settings.hosts.canonical(Cow::Borrowed(host)),
             Form::Own => Cow::Borrowed(host),
+            _ => settings.hosts.canonical(Cow::Borrowed(host)),
         };
         if self.key.is_some() {
             // Else the identity stands for both.

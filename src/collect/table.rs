@@ -93,13 +93,13 @@ impl Table {
 
 /// The key of several texts; one text is its own key.
 #[must_use]
-pub fn key(parts: &[&str]) -> String {
-    let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
+pub fn key<T: AsRef<str>>(parts: &[T]) -> String {
+    let mut key = String::new();
     for (number, part) in parts.iter().enumerate() {
         if number > 0 {
             key.push(SEPARATOR);
         }
-        key.push_str(part);
+        key.push_str(part.as_ref());
     }
     key
 }
@@ -131,19 +131,20 @@ impl Builder {
     ///
     /// # Errors
     /// When a bound is reached; says which.
-    pub fn row(&mut self, key_parts: &[&str], cells: &[&str]) -> Result<(), String> {
+    pub fn row<T: AsRef<str>>(&mut self, key_parts: &[T], cells: &[T]) -> Result<(), String> {
         let table = &mut self.table;
         let row = table.next.len();
         if row >= self.rows_max.min(NONE as usize) {
             return Err(format!("more than {} rows; see rows_max", self.rows_max));
         }
-        let long = key_parts.iter().chain(cells).find(|text| text.len() > CELL_BYTES);
+        let texts = key_parts.iter().chain(cells).map(AsRef::as_ref);
+        let long = texts.into_iter().find(|text: &&str| text.len() > CELL_BYTES);
         if let Some(long) = long {
             let start: String = long.chars().take(40).collect();
             return Err(format!("`{start}…` has more than {CELL_BYTES} bytes"));
         }
         for column in 0..table.columns {
-            let text = cells.get(column).copied().unwrap_or_default();
+            let text = cells.get(column).map(AsRef::as_ref).unwrap_or_default();
             let cell = match self.known.get(text) {
                 Some(cell) => *cell,
                 None => {

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::enrich_section;
-use super::journal_section::{
-    Journal, JournalKind, TOPIC_NAME_RULE, brokers, client_settings, is_topic_name, mask,
-};
-use super::read::Node;
+use super::journal_section::{Journal, brokers, check_topic, client_settings, mask};
+use super::read::{Node, size};
 use crate::collect::{Field, Limits, Settings, SoftStates, SourceSettings};
 use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
@@ -96,8 +94,8 @@ fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<
         shard: entry.and_then(|e| e.shard.clone()).unwrap_or_else(|| shard.clone()).into(),
         expire_after: entry.and_then(Entry::expire_after).unwrap_or(expire_after),
         decoder: entry.and_then(|entry| entry.decoder),
-        statuses: entry.map(|entry| entry.statuses.clone()).unwrap_or_default(),
-        fields: entry.map(|entry| entry.fields.clone()).unwrap_or_default(),
+        statuses: said(entry, defaults, |entry| &entry.statuses),
+        fields: said(entry, defaults, |entry| &entry.fields),
         soft_states: entry.and_then(|entry| entry.soft_states).unwrap_or(soft_states),
         time_zone: entry.and_then(|entry| entry.time_zone.clone()).unwrap_or(time_zone.clone()),
         ..SourceSettings::new(name)
@@ -107,6 +105,16 @@ fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<
         named.map(|entry| settings(&entry.name, Some(entry))).collect();
     sources.push(settings(DEFAULTS, defaults));
     (sources, entries.into_iter().filter_map(|entry| entry.topic).collect())
+}
+
+/// What an entry lists, or else what `defaults` does.
+fn said<T: Clone>(
+    entry: Option<&Entry>,
+    defaults: Option<&Entry>,
+    list: impl Fn(&Entry) -> &Vec<T>,
+) -> Vec<T> {
+    let lists = [entry, defaults].into_iter().flatten().map(list);
+    lists.into_iter().find(|list| !list.is_empty()).cloned().unwrap_or_default()
 }
 
 /// One item of the list.
@@ -184,8 +192,7 @@ fn decoder(table: &mut Node<'_>) -> Option<&'static Decoder> {
     }
     let found = decoders::find(&word);
     if found.is_none() {
-        let names: Vec<&str> = decoders::ALL.iter().map(|decoder| decoder.name).collect();
-        let rule = format!("is no decoder; there are {CANONICAL}, {}", names.join(", "));
+        let rule = format!("is no decoder; there are {CANONICAL}, {}", decoders::names());
         table.broken("decoder", Some(&word), rule);
     }
     found
@@ -239,19 +246,7 @@ fn topic(table: &mut Node<'_>, source: &str, journal: &Journal) -> Option<Source
     let brokers = brokers(table);
     let extra = client_settings(table);
     let name = name?;
-    if !is_topic_name(&name) {
-        table.broken("topic", Some(&name), TOPIC_NAME_RULE);
-    }
-    if shared && journal.kind == JournalKind::Sqlite {
-        table.missing(
-            "brokers",
-            "the topic is on Kafka, and the embedded journal has no brokers it could share",
-        );
-    }
-    let own = journal.kafka.topics.values().any(|topic| topic.name == name);
-    if own && shared && journal.kind == JournalKind::Kafka {
-        table.broken("topic", Some(&name), "is a topic of muster's own (journal.topics)");
-    }
+    check_topic(table, &name, shared, journal);
     Some(SourceTopic { source: Arc::from(source), topic: name, keyed, start, brokers, extra })
 }
 
@@ -293,8 +288,4 @@ fn limits(mut node: Node<'_>) -> Limits {
     };
     node.finish();
     limits
-}
-
-fn size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

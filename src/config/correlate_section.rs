@@ -5,10 +5,8 @@
 
 use std::path::PathBuf;
 
-use super::journal_section::{
-    Journal, JournalKind, TOPIC_NAME_RULE, brokers, client_settings, is_topic_name,
-};
-use super::read::Node;
+use super::journal_section::{Journal, brokers, check_topic, client_settings};
+use super::read::{Node, size};
 use super::topology_topic::TopologyTopic;
 use super::{Problem, topology_file};
 use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
@@ -106,8 +104,7 @@ impl Correlate {
         let TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded, .. } =
             &mut self.topology;
         let Some(path) = file else { return Ok(()) };
-        let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let read = topology_file::read(path, most(*nodes_max), most(*edges_max));
+        let read = topology_file::read(path, size(*nodes_max), size(*edges_max));
         let graph = read.map_err(|rule| {
             let value = Some(path.display().to_string());
             vec![Problem { key: "correlate.topology.file".to_owned(), value, rule }]
@@ -196,7 +193,7 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Correlate {
     };
     let maintenance = maintenance(&mut node);
     node.finish();
-    let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
+    let ok_memory_max = size(ok_memory_max);
     Correlate {
         reopen_window,
         dismiss_for,
@@ -247,17 +244,7 @@ fn topology_topic(
         }
         return None;
     };
-    if !is_topic_name(&topic) {
-        table.broken("topic", Some(&topic), TOPIC_NAME_RULE);
-    }
-    if is_shared && journal.kind == JournalKind::Sqlite {
-        let what = "the topic is on Kafka, and the embedded journal has no brokers it could share";
-        table.missing("brokers", what);
-    }
-    let own = journal.kafka.topics.values().any(|own| own.name == topic);
-    if own && is_shared && journal.kind == JournalKind::Kafka {
-        table.broken("topic", Some(&topic), "is a topic of muster's own (journal.topics)");
-    }
+    check_topic(table, &topic, is_shared, journal);
     let (brokers, extra) = match brokers {
         Some(brokers) => (brokers, extra),
         None => {
@@ -266,7 +253,6 @@ fn topology_topic(
             (journal.kafka.brokers.clone(), both)
         }
     };
-    let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Some(TopologyTopic {
         topic,
         brokers,
@@ -274,8 +260,8 @@ fn topology_topic(
         is_shared,
         settle,
         read_within,
-        nodes_max: most(nodes_max),
-        edges_max: most(edges_max),
+        nodes_max: size(nodes_max),
+        edges_max: size(edges_max),
         edges_looked_at: u32::try_from(edges_looked_at).unwrap_or(u32::MAX),
     })
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::read::Node;
+use super::read::{Node, size};
 use super::table_file;
 use crate::collect::enrich::{Action, Step, Take, Template, expression};
 use crate::collect::hosts::{Domains, Hosts};
@@ -35,7 +35,7 @@ pub(super) fn hosts(mut node: Node<'_>) -> Hosts {
         node.broken("strip_domains", Some("*"), "stands for all domains, and alone");
     }
     let aliases = node.text("aliases").and_then(|file| {
-        let read = table_file::read(Path::new(&file), &["alias"], &["host"], rows(ROWS_MAX));
+        let read = table_file::read(Path::new(&file), &["alias"], &["host"], size(ROWS_MAX));
         read.map_err(|rule| node.broken("aliases", Some(&file), rule)).ok()
     });
     node.finish();
@@ -140,7 +140,7 @@ fn map(mut table: Node<'_>) -> (Option<Action>, String) {
             return None;
         }
         let (keys, cells) = (names(&by), names(&tags));
-        let read = table_file::read(Path::new(file), &keys, &cells, rows(rows_max));
+        let read = table_file::read(Path::new(file), &keys, &cells, size(rows_max));
         read.map_err(|rule| table.broken("file", Some(file), rule)).ok()
     };
     let found = file.as_ref().and_then(read);
@@ -158,8 +158,4 @@ fn map(mut table: Node<'_>) -> (Option<Action>, String) {
 
 fn names(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
-}
-
-fn rows(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

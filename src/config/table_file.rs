@@ -2,12 +2,14 @@
 //!
 //! Whatever is wrong is named with its line and what to do; nothing is left out in silence.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::topology_file::each_line;
 use crate::collect::table::{Builder, Table};
 
 /// The longest line of JSON, in bytes.
@@ -27,7 +29,9 @@ pub(super) fn read(
     let mut builder = Builder::new(cells.len(), rows_max);
     match path.extension().and_then(|end| end.to_str()) {
         Some("csv") => csv(file, keys, cells, &mut builder)?,
-        Some("jsonl" | "ndjson" | "json") => json(file, keys, cells, &mut builder)?,
+        Some("jsonl" | "ndjson" | "json") => {
+            each_line(file, LINE_BYTES, "object", |line| json(line, keys, cells, &mut builder))?;
+        }
         _ => return Err("is of no known kind; name it .csv, .jsonl or .ndjson".to_owned()),
     }
     Ok(builder.build())
@@ -57,41 +61,21 @@ fn csv(file: File, keys: &[&str], cells: &[&str], builder: &mut Builder) -> Resu
     }
 }
 
-fn json(file: File, keys: &[&str], cells: &[&str], builder: &mut Builder) -> Result<(), String> {
-    let mut file = BufReader::new(file);
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let at = |why: String| format!("line {number}: {why}");
-        let read = file.by_ref().take(LINE_BYTES + 1).read_until(b'\n', &mut line);
-        if read.map_err(|error| at(error.to_string()))? == 0 {
-            break;
-        }
-        if line.len() as u64 > LINE_BYTES {
-            return Err(at(format!("is longer than {LINE_BYTES} bytes; one object a line")));
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let object: Map<String, Value> = serde_json::from_slice(&line)
-            .map_err(|error| at(format!("{error}; write one JSON object a line")))?;
-        let text = |name: &&str| match object.get(*name) {
-            None | Some(Value::Null) => Ok(String::new()),
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(scalar.to_string()),
-            Some(_) => Err(at(format!("`{name}` is a list or an object; write a text"))),
-        };
-        let missing = keys.iter().find(|name| !object.contains_key(**name));
-        if let Some(missing) = missing {
-            return Err(at(format!("`{missing}` is missing; it is part of the key")));
-        }
-        let key_texts: Vec<String> = keys.iter().map(text).collect::<Result<_, _>>()?;
-        let cell_texts: Vec<String> = cells.iter().map(text).collect::<Result<_, _>>()?;
-        let key_texts: Vec<&str> = key_texts.iter().map(String::as_str).collect();
-        let cell_texts: Vec<&str> = cell_texts.iter().map(String::as_str).collect();
-        builder.row(&key_texts, &cell_texts).map_err(at)?;
+fn json(line: &str, keys: &[&str], cells: &[&str], builder: &mut Builder) -> Result<(), String> {
+    let object: Map<String, Value> = serde_json::from_str(line)
+        .map_err(|error| format!("{error}; write one JSON object a line"))?;
+    let text = |name: &&str| match object.get(*name) {
+        None | Some(Value::Null) => Ok(Cow::Borrowed("")),
+        Some(Value::String(text)) => Ok(Cow::Borrowed(text.as_str())),
+        Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(Cow::Owned(scalar.to_string())),
+        Some(_) => Err(format!("`{name}` is a list or an object; write a text")),
+    };
+    if let Some(missing) = keys.iter().find(|name| !object.contains_key(**name)) {
+        return Err(format!("`{missing}` is missing; it is part of the key"));
     }
-    Ok(())
+    let keys: Vec<Cow<'_, str>> = keys.iter().map(text).collect::<Result<_, _>>()?;
+    let cells: Vec<Cow<'_, str>> = cells.iter().map(text).collect::<Result<_, _>>()?;
+    builder.row(&keys, &cells)
 }
 
 #[cfg(test)]

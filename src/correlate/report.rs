@@ -38,7 +38,7 @@ pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Opt
     }
     let only_updated = kinds == [ChangeKind::Updated];
     let severity = held.row.severity.max(held.status());
-    let mut concerned = touch.concerned().to_vec();
+    let mut concerned = touch.take_concerned();
     for waiting in &held.row.updates {
         if !concerned.contains(waiting) {
             concerned.push(*waiting);

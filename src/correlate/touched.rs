@@ -66,6 +66,11 @@ impl Touch {
         self.concerned.extend(new);
     }
 
+    /// Takes them out, once no more come.
+    pub(super) fn take_concerned(&mut self) -> Vec<AlertId> {
+        std::mem::take(&mut self.concerned)
+    }
+
     /// Alerts that changed, in order, each once.
     pub(super) fn concerned(&self) -> &[AlertId] {
         &self.concerned

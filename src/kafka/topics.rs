@@ -139,24 +139,28 @@ pub(super) fn create_one(
 
 /// Waits until a new topic that is not Muster's can be used.
 pub(super) fn await_leader(cluster: &Cluster, name: &str) -> Result<(), JournalError> {
-    for _ in 0..100 {
-        if counts(cluster)?.contains_key(name) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Err(JournalError::retry(format!("create topic {name}"), "it has no leader yet"))
+    let known = || Ok(counts(cluster)?.contains_key(name));
+    until(known, || JournalError::retry(format!("create topic {name}"), "it has no leader yet"))
 }
 
 /// A new topic takes a moment until every broker knows it.
 fn settle(cluster: &Cluster, settings: &Settings) -> Result<(), JournalError> {
+    let known = || Ok(find(cluster, settings)?.len() == Topic::ALL.len());
+    until(known, || JournalError::retry("create topics", "the new topics have no leaders yet"))
+}
+
+/// Looks a hundred times in about ten seconds.
+fn until(
+    known: impl Fn() -> Result<bool, JournalError>,
+    never: impl Fn() -> JournalError,
+) -> Result<(), JournalError> {
     for _ in 0..100 {
-        if find(cluster, settings)?.len() == Topic::ALL.len() {
+        if known()? {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(JournalError::retry("create topics", "the new topics have no leaders yet"))
+    Err(never())
 }
 
 /// Partition counts of those topics that exist.

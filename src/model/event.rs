@@ -72,6 +72,14 @@ pub enum Report {
     Acknowledged,
 }
 
+impl Report {
+    /// Whether something is wrong; else a problem is over, or acknowledged.
+    #[must_use]
+    pub fn is_problem(self) -> bool {
+        !matches!(self, Self::Acknowledged | Self::Status(Status::Ok))
+    }
+}
+
 /// Named web addresses, sorted by name.
 pub type Links = BTreeMap<Box<str>, Box<str>>;
 

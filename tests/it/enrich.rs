@@ -1,7 +1,7 @@
 //! What the config says of hosts, fields and enrichment, on both stages.
 
 use muster::config::{self, Config};
-use muster::model::{CorrelateSettings, Timestamp};
+use muster::model::{CorrelateSettings, Status, Timestamp};
 use muster::stage::EventOutcome;
 use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire;
@@ -76,4 +76,32 @@ fn what_is_dropped_is_counted_and_its_end_passes() {
     let change = wire::change::decode(&pipeline.changes()[1]).expect("a change");
     assert_eq!(change.counts.firing, 0);
     assert!(pipeline.dead().is_empty());
+}
+
+/// `defaults` goes for sources that are not named, and for what named ones do not say.
+#[test]
+fn what_defaults_says_of_words_and_fields_goes_for_all() {
+    let config = r#"
+collect:
+  sources:
+    - {name: defaults, fields: {host: [node]}, statuses: {major: critical}}
+    - {name: agent, statuses: {major: warning}}
+    - {name: probe, fields: {host: [fqdn]}}
+"#;
+    let config: Config = config::parse(config).expect("a good config");
+    let way = Way::Straight;
+    let mut pipeline = Pipeline::new(config.collect(), CorrelateSettings::default(), way);
+    for (source, name, status) in [
+        ("unheard-of", "node", Status::Critical),
+        ("agent", "node", Status::Warning),
+        ("probe", "fqdn", Status::Critical),
+    ] {
+        let event = format!(r#"{{"source":"{source}","{name}":"web-1","status":"Major"}}"#);
+        post(&mut pipeline, &event);
+        assert!(pipeline.dead().is_empty(), "{source}: {:?}", pipeline.dead());
+        let change = pipeline.changes().last().expect("it is told");
+        let change = wire::change::decode(change).expect("a change");
+        let alert = change.alerts.last().expect("an alert");
+        assert_eq!((alert.host.as_ref(), alert.status), ("web-1", status), "{source}");
+    }
 }

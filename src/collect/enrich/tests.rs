@@ -3,7 +3,7 @@
 use super::super::table::Builder;
 use super::*;
 use crate::model::Timestamp;
-use crate::model::event::Links;
+use crate::model::event::{Links, Report};
 use crate::model::tags::Tags;
 
 fn event(host: &str, status: Status) -> Event {
