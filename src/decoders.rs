@@ -21,8 +21,12 @@ use crate::model::{Span, Timestamp};
 use crate::stage::Reason;
 
 pub mod draft;
+mod form;
 pub mod json;
 pub mod macros;
+mod mail;
+mod nagios;
+mod nagios_family;
 mod pingdom;
 pub mod times;
 
@@ -156,7 +160,7 @@ impl PartialEq for Decoder {
 impl Eq for Decoder {}
 
 /// Every format but the canonical one, by name.
-pub static ALL: &[&Decoder] = &[&pingdom::DECODER];
+pub static ALL: &[&Decoder] = &[&nagios::DECODER, &pingdom::DECODER];
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]
