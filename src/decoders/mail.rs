@@ -11,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 /// How deep parts may lie within parts.
 const NESTED: usize = 3;
 
+/// How many bytes of a subject are read.
+const SUBJECT: usize = 4_096;
+
 /// What a mail says.
 #[derive(Debug, Default)]
 pub(super) struct Mail<'a> {
@@ -203,8 +206,10 @@ fn quoted_printable(text: &str, in_header: bool) -> Vec<u8> {
     out
 }
 
-/// A header's text with its encoded words (`=?utf-8?Q?…?=`) decoded.
+/// A header's text with its encoded words (`=?utf-8?Q?…?=`) decoded; its beginning, where it is longer
+/// than subjects are.
 fn words(text: &str) -> String {
+    let text = text.get(..text.floor_char_boundary(SUBJECT)).unwrap_or_default();
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut after_word = false;

@@ -30,7 +30,9 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::nagios_family::Fields;
-use super::{Class, Decoder, Draft, Failure, Found, Grade, Payload, When, json, macros, mail, times};
+use super::{
+    Class, Decoder, Draft, Failure, Found, Grade, Payload, When, json, macros, mail, times,
+};
 use crate::model::Status;
 use crate::stage::Reason;
 
@@ -82,7 +84,7 @@ fn one(
         return Ok(());
     }
     if object.contains_key("p_eventid") || object.contains_key("clock") {
-        found.push(export(object, payload)?);
+        found.push(export(object)?);
         return Ok(());
     }
     // A batch of them in an object, as gateways make it.
@@ -92,7 +94,7 @@ fn one(
                 let object = value.as_object();
                 let object = object.ok_or_else(|| Failure::shape("an event is an object"))?;
                 let one = if object.contains_key("clock") || object.contains_key("p_eventid") {
-                    export(object, payload)?
+                    export(object)?
                 } else {
                     macros_of(object, payload, found)?
                 };
@@ -138,11 +140,13 @@ fn severity(number: Option<i64>, word: Option<&str>) -> Grade {
 }
 
 /// An event of the export or the connector.
-fn export(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {
+fn export(object: &json::Object) -> Result<Found, Failure> {
     let id = json::text(object, "eventid");
     let problem = json::text(object, "p_eventid");
     let value = object.get("value").and_then(json::integer);
-    let recovered = problem.is_some() || value == Some(0);
+    // What `problem.get` answers has the recovery beside the problem.
+    let ended = json::text(object, "r_eventid").is_some_and(|id| id != "0");
+    let recovered = problem.is_some() || value == Some(0) || ended;
     let key = if recovered { problem.or_else(|| id.clone()) } else { id.clone() };
     let key = key.ok_or_else(|| {
         Failure::shape("an event without `eventid`; expected the real-time export of events")
@@ -218,11 +222,12 @@ fn stand_in(draft: &mut Draft) {
 mod names {
     pub(super) const EVENT: &[&str] = &["eventid", "problemid", "id"];
     pub(super) const TRIGGER: &[&str] = &["triggerid"];
-    pub(super) const VALUE: &[&str] = &["eventvalue", "value", "triggervalue"];
+    pub(super) const VALUE: &[&str] = &["eventvalue", "triggervalue"];
     pub(super) const STATUS: &[&str] = &["eventstatus", "status", "triggerstatus", "state"];
     pub(super) const NAME: &[&str] =
         &["eventname", "name", "triggername", "problem", "problemname", "subject", "alertsubject"];
-    pub(super) const HOST: &[&str] = &["hosthost", "host", "hostname", "hostvisible", "hostip", "ip"];
+    pub(super) const HOST: &[&str] =
+        &["hosthost", "host", "hostname", "hostvisible", "hostip", "ip"];
     pub(super) const NUMBER: &[&str] =
         &["eventnseverity", "nseverity", "triggernseverity", "severityid"];
     pub(super) const SEVERITY: &[&str] =
@@ -241,8 +246,12 @@ fn macros_of(
     let trigger = fields.first(names::TRIGGER).filter(|id| *id != "0");
     let name = fields.first(names::NAME);
     let host = fields.first(names::HOST);
-    let value = fields.first(names::VALUE).filter(|value| matches!(*value, "0" | "1"));
     let status = fields.first(names::STATUS);
+    // Under `value` people also send what was measured.
+    let value = fields
+        .first(names::VALUE)
+        .or_else(|| fields.first(&["value"]).filter(|_| status.is_none()))
+        .filter(|value| matches!(*value, "0" | "1"));
     let number = fields.first(names::NUMBER);
     let word = fields.first(names::SEVERITY);
     let source = fields.first(&["eventsource", "source"]).unwrap_or("0");
@@ -265,7 +274,7 @@ fn macros_of(
         Some(value) => value == "0",
         None => status.is_some_and(|status| {
             let status = status.to_ascii_uppercase();
-            matches!(status.as_str(), "RESOLVED" | "OK" | "RECOVERY" | "RECOVERED" | "CLOSED")
+            matches!(status.as_str(), "RESOLVED" | "OK" | "RECOVERY" | "RECOVERED" | "CLOSED" | "0")
         }),
     };
     let problem = severity(
@@ -296,8 +305,10 @@ fn macros_of(
     draft.description = description(&fields, name);
     let shown = fields.first(&["hostname", "hostvisible"]).filter(|name| Some(*name) != host);
     draft.tag("host_name", shown);
-    draft.tag("address", fields.first(&["hostip", "hostconn", "ip"]).filter(|ip| Some(*ip) != host));
-    let groups = fields.first(&["triggerhostgroupname", "hostgroups", "groups"]).unwrap_or_default();
+    draft
+        .tag("address", fields.first(&["hostip", "hostconn", "ip"]).filter(|ip| Some(*ip) != host));
+    let groups =
+        fields.first(&["triggerhostgroupname", "hostgroups", "groups"]).unwrap_or_default();
     draft.tag_list("groups", groups.split(',').map(str::trim));
     draft.tag("item", fields.first(&["itemname"]));
     draft.tag("template", fields.first(&["triggertemplatename"]));
@@ -326,12 +337,7 @@ fn updated(action: &str, problem: &Grade) -> (Vec<Grade>, &'static str) {
     (grades, "a note on a problem that changes nothing")
 }
 
-fn time(
-    fields: &Fields<'_>,
-    recovered: bool,
-    update: bool,
-    payload: &Payload<'_>,
-) -> Option<When> {
+fn time(fields: &Fields<'_>, recovered: bool, update: bool, payload: &Payload<'_>) -> Option<When> {
     let of = |stamps: &[&str], date: &[&str], time: &[&str]| -> Option<When> {
         let stamp = fields.time(stamps, payload);
         if matches!(stamp, Some(When::At(_))) {
@@ -371,7 +377,14 @@ fn time(
 
 fn description(fields: &Fields<'_>, name: Option<&str>) -> String {
     let note = fields.first(&["eventupdatemessage", "updatemessage"]);
-    let data = fields.first(&["eventopdata", "opdata", "triggerdescription", "message", "alertmessage", "itemvalue"]);
+    let data = fields.first(&[
+        "eventopdata",
+        "opdata",
+        "triggerdescription",
+        "message",
+        "alertmessage",
+        "itemvalue",
+    ]);
     let mut text = name.unwrap_or_default().to_owned();
     for more in [data, note].into_iter().flatten().filter(|more| Some(*more) != name) {
         if !text.is_empty() {
@@ -384,7 +397,8 @@ fn description(fields: &Fields<'_>, name: Option<&str>) -> String {
 
 /// `{EVENT.TAGSJSON}`, as the list it is or as a text of one, or `{EVENT.TAGS}` (`a:1, b`).
 fn own_tags(object: &json::Object, draft: &mut Draft) {
-    let names = ["tags", "event_tags", "eventtags", "event_tagsjson", "EVENT.TAGSJSON", "EVENT.TAGS"];
+    let names =
+        ["tags", "event_tags", "eventtags", "event_tagsjson", "EVENT.TAGSJSON", "EVENT.TAGS"];
     for value in names.iter().filter_map(|name| object.get(*name)) {
         let text = match value {
             Value::Array(list) => {
@@ -484,8 +498,7 @@ fn message(subject: Option<&str>, body: &str, payload: &Payload<'_>) -> Option<F
     draft.at = at.and_then(|(time, date)| times::text(&format!("{date} {time}"), payload));
     if let Some(name) = &draft.check {
         let data = std::mem::take(&mut draft.description);
-        draft.description =
-            if data.is_empty() { name.clone() } else { format!("{name}: {data}") };
+        draft.description = if data.is_empty() { name.clone() } else { format!("{name}: {data}") };
     }
     Some(draft.into())
 }
@@ -500,15 +513,21 @@ mod tests {
         let of = |action| updated(action, &high).0;
         assert_eq!(of("acknowledged"), [Grade::Acknowledged]);
         assert_eq!(of("acknowledged, commented"), [Grade::Acknowledged]);
-        assert_eq!(of("acknowledged and changed severity from Warning to High"), [high.clone(), Grade::Acknowledged]);
-        assert_eq!(of("unacknowledged"), [high.clone()]);
+        assert_eq!(
+            of("acknowledged and changed severity from Warning to High"),
+            [high.clone(), Grade::Acknowledged]
+        );
+        assert_eq!(of("unacknowledged").as_slice(), std::slice::from_ref(&high));
         assert!(of("commented").is_empty());
         assert!(of("closed").is_empty());
     }
 
     #[test]
     fn severities_by_number_and_by_word() {
-        assert_eq!(severity(Some(5), Some("Weltuntergang")), Grade::problem("Weltuntergang", Status::Critical));
+        assert_eq!(
+            severity(Some(5), Some("Weltuntergang")),
+            Grade::problem("Weltuntergang", Status::Critical)
+        );
         assert_eq!(severity(None, Some("Average")), Grade::problem("Average", Status::Warning));
         assert_eq!(severity(Some(0), None), Grade::problem("Not classified", Status::Unknown));
         assert_eq!(severity(None, None), Grade::problem("none", Status::Unknown));
