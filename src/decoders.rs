@@ -20,11 +20,20 @@ use jiff::tz::TimeZone;
 use crate::model::{Span, Timestamp};
 use crate::stage::Reason;
 
+mod cacti;
+mod checkmk;
 pub mod draft;
+mod form;
+mod icinga;
 pub mod json;
 pub mod macros;
+mod mail;
+mod nagios;
+mod nagios_family;
 mod pingdom;
+mod sensu;
 pub mod times;
+mod zabbix;
 
 pub use draft::{Draft, Grade, Tag, When};
 
@@ -156,7 +165,15 @@ impl PartialEq for Decoder {
 impl Eq for Decoder {}
 
 /// Every format but the canonical one, by name.
-pub static ALL: &[&Decoder] = &[&pingdom::DECODER];
+pub static ALL: &[&Decoder] = &[
+    &cacti::DECODER,
+    &checkmk::DECODER,
+    &icinga::DECODER,
+    &nagios::DECODER,
+    &pingdom::DECODER,
+    &sensu::DECODER,
+    &zabbix::DECODER,
+];
 
 /// The names of all formats, for people.
 #[must_use]
