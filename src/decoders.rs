@@ -20,11 +20,24 @@ use jiff::tz::TimeZone;
 use crate::model::{Span, Timestamp};
 use crate::stage::Reason;
 
+mod alertmanager;
+mod datadog;
 pub mod draft;
+mod dynatrace;
+mod elk;
+mod grafana;
+mod graylog;
 pub mod json;
+mod kapacitor;
+mod labels;
+mod librenms;
+mod loose;
 pub mod macros;
+mod new_relic;
 mod pingdom;
 pub mod times;
+mod uptime_kuma;
+mod uptimerobot;
 
 pub use draft::{Draft, Grade, Tag, When};
 
@@ -156,7 +169,20 @@ impl PartialEq for Decoder {
 impl Eq for Decoder {}
 
 /// Every format but the canonical one, by name.
-pub static ALL: &[&Decoder] = &[&pingdom::DECODER];
+pub static ALL: &[&Decoder] = &[
+    &alertmanager::DECODER,
+    &datadog::DECODER,
+    &dynatrace::DECODER,
+    &elk::DECODER,
+    &grafana::DECODER,
+    &graylog::DECODER,
+    &kapacitor::DECODER,
+    &librenms::DECODER,
+    &new_relic::DECODER,
+    &pingdom::DECODER,
+    &uptime_kuma::DECODER,
+    &uptimerobot::DECODER,
+];
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]
