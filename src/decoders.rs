@@ -25,15 +25,28 @@ mod checkmk;
 pub mod draft;
 mod form;
 mod icinga;
+mod alertmanager;
+mod datadog;
+mod dynatrace;
+mod elk;
+mod grafana;
+mod graylog;
 pub mod json;
+mod kapacitor;
+mod labels;
+mod librenms;
+mod loose;
 pub mod macros;
 mod mail;
 mod nagios;
 mod nagios_family;
+mod new_relic;
 mod pingdom;
 mod sensu;
 pub mod times;
 mod zabbix;
+mod uptime_kuma;
+mod uptimerobot;
 
 pub use draft::{Draft, Grade, Tag, When};
 
@@ -180,6 +193,17 @@ pub static ALL: &[&Decoder] = &[
 pub fn names() -> String {
     ALL.iter().map(|decoder| decoder.name).collect::<Vec<_>>().join(", ")
 }
+    &alertmanager::DECODER,
+    &datadog::DECODER,
+    &dynatrace::DECODER,
+    &elk::DECODER,
+    &grafana::DECODER,
+    &graylog::DECODER,
+    &kapacitor::DECODER,
+    &librenms::DECODER,
+    &new_relic::DECODER,
+    &uptime_kuma::DECODER,
+    &uptimerobot::DECODER,
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]
