@@ -20,10 +20,20 @@ use jiff::tz::TimeZone;
 use crate::model::{Span, Timestamp};
 use crate::stage::Reason;
 
+mod azure;
+mod bigpanda;
+mod cloudevents;
+pub mod cloudwatch;
 pub mod draft;
+mod gcp;
+mod jira;
 pub mod json;
 pub mod macros;
+mod opsgenie;
+mod otlp;
+mod pagerduty;
 mod pingdom;
+mod sentry;
 pub mod times;
 
 pub use draft::{Draft, Grade, Tag, When};
@@ -156,7 +166,19 @@ impl PartialEq for Decoder {
 impl Eq for Decoder {}
 
 /// Every format but the canonical one, by name.
-pub static ALL: &[&Decoder] = &[&pingdom::DECODER];
+pub static ALL: &[&Decoder] = &[
+    &azure::DECODER,
+    &bigpanda::DECODER,
+    &cloudevents::DECODER,
+    &cloudwatch::DECODER,
+    &gcp::DECODER,
+    &jira::DECODER,
+    &opsgenie::DECODER,
+    &otlp::DECODER,
+    &pagerduty::DECODER,
+    &pingdom::DECODER,
+    &sentry::DECODER,
+];
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]

@@ -147,6 +147,15 @@ impl Draft {
         }
     }
 
+    /// Adds the first web address in a text as a link, such as that of a runbook in a description.
+    pub fn link_within(&mut self, name: &str, text: &str) {
+        let Some(begin) = text.find("https://").or_else(|| text.find("http://")) else { return };
+        let rest = &text[begin..];
+        let ends = |c: char| c.is_whitespace() || "<>\"'|)]}`\\".contains(c);
+        let url = rest.find(ends).map_or(rest, |end| &rest[..end]);
+        self.link(name, url.trim_end_matches(['.', ',', ';', ':', '!', '?']));
+    }
+
     /// The value of a tag that has one.
     #[must_use]
     pub fn tagged(&self, name: &str) -> Option<&str> {
@@ -155,4 +164,41 @@ impl Draft {
             Tag::List(_) => None,
         })
     }
+}
+
+/// A key of several parts. One that would be cut short ends in a digest of all of it instead, so
+/// that what is cut off still tells apart.
+#[must_use]
+pub fn key<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
+    let mut key = String::new();
+    for (place, part) in parts.into_iter().enumerate() {
+        if place > 0 {
+            key.push('|');
+        }
+        key.push_str(&part.as_ref().replace('|', "||"));
+    }
+    if key.len() <= KEY_BYTES {
+        return key;
+    }
+    let digest = digest(&key);
+    let end = (0..=KEY_BYTES).rev().find(|end| key.is_char_boundary(*end)).unwrap_or_default();
+    key.truncate(end);
+    key + "#" + &digest
+}
+
+/// The longest key that stands as it is, in bytes.
+const KEY_BYTES: usize = 400;
+
+/// Sixteen hexadecimal digits that stand for a text.
+#[must_use]
+pub fn digest(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    use sha2::Digest as _;
+    let mut hex = String::with_capacity(16);
+    for byte in sha2::Sha256::digest(text.as_bytes()).iter().take(8) {
+        // A string takes whatever is written.
+        let _written = write!(hex, "{byte:02x}");
+    }
+    hex
 }
