@@ -8,12 +8,14 @@
 //! Identity: the rule, its targets and the dimensions that split it, which stay from one episode to
 //! the next (`alertId` names one episode and is the event's id; it is the identity only where there is
 //! nothing else). Service Health: its tracking id. ARM ids compare without regard to case.
-//! Severity: Sev0 and Sev1 critical, Sev2 warning, Sev3 and Sev4 info. `Resolved` and `Deactivated`
+//! Severity: Sev0 and Sev1 critical, Sev2 warning, Sev3 and Sev4 info; activity-log alerts all have
+//! Sev4, so the level counts, and of Resource Health the health (Unavailable critical, Degraded
+//! warning). `Resolved` and `Deactivated`
 //! resolve, and so does what Resource Health and Service Health say of themselves: their alerts are
 //! always `Fired`.
 //!
-//! Host: the first configuration item, else a dimension that names a computer, else the target; of an
-//! ARM id its last part.
+//! Host: the first configuration item, else a dimension that names a computer, else the target (of
+//! Service Health the service); of an ARM id its last part; in lower case.
 //!
 //! Traps: activity-log alerts, log alerts of the old schema and budgets never resolve: they expire an
 //! hour (budgets: a day) after they came. Stateless log alerts of the common schema cannot be told
@@ -85,12 +87,11 @@ fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Draft, Failure> {
     ))
 }
 
-/// The last part of an ARM id in lower case; another text as it is.
+/// The last part of an ARM id, or another name of a thing, in lower case: the same machine comes as
+/// `WEB-1` and in an id as `web-1`.
 fn plain(id: &str) -> String {
-    match id.trim_end_matches('/').rsplit_once('/') {
-        Some((_, name)) if id.starts_with('/') => name.to_ascii_lowercase(),
-        _ => id.to_owned(),
-    }
+    let name = id.trim_end_matches('/').rsplit('/').next().filter(|_| id.starts_with('/'));
+    name.unwrap_or(id).to_ascii_lowercase()
 }
 
 /// Subscription, group and type of an ARM id as tags, unless they are there.
@@ -146,18 +147,20 @@ fn dimensions(condition: Option<&json::Object>, outer: &json::Object) -> Vec<(St
     pairs
 }
 
-/// Rule, targets and dimensions; none where there is no rule.
+/// Rule, targets, dimensions and operation; none where there is no rule.
 fn identity(
     rule: Option<&str>,
     targets: &[Cow<'_, str>],
     split: &[(String, String)],
+    operation: Option<&str>,
 ) -> Option<String> {
     let mut targets: Vec<String> = targets.iter().map(|id| id.to_ascii_lowercase()).collect();
     targets.sort_unstable();
     targets.dedup();
     let rule = rule?.to_ascii_lowercase();
     let split = split.iter().map(|(name, value)| format!("{name}={value}"));
-    Some(draft::key(std::iter::once(rule).chain(targets).chain(split)))
+    let parts = std::iter::once(rule).chain(targets).chain(split);
+    Some(draft::key(parts.chain(operation.map(str::to_owned))))
 }
 
 fn common(
@@ -182,10 +185,14 @@ fn common(
         condition.eq_ignore_ascii_case("resolved") || condition.eq_ignore_ascii_case("deactivated")
     };
     let over = resolved || (about_health && is_over(context));
+    let word = json::text(essentials, "severity");
     let mut draft = Draft::new(if over {
         Grade::Recovered
+    } else if of_activity_log {
+        // Each of these has Sev4, whatever happened.
+        of_activity(context).unwrap_or_else(|| severity(word.as_deref().unwrap_or_default()))
     } else {
-        severity(json::text(essentials, "severity").as_deref().unwrap_or("no severity"))
+        severity(word.as_deref().unwrap_or("no severity"))
     });
     let rule = json::text(essentials, "alertRule");
     let rule_id = json::text(essentials, "alertRuleID")
@@ -198,24 +205,20 @@ fn common(
     let operation = json::text(context, "operationName").filter(|_| !about_health);
     let items = json::list(essentials, "configurationItems").iter().filter_map(json::scalar);
     let computer = split.iter().find(|(name, _)| is_computer(name)).map(|(_, value)| plain(value));
+    // Service Health is of a service; its target is the whole subscription.
+    let service_of = tracking.as_ref().and_then(|_| json::text(context, "properties.service"));
     draft.host = items
         .map(|item| plain(&item))
         .next()
+        .or_else(|| service_of.map(Into::into))
         .or(computer)
-        .or_else(|| targets.first().map(|id| plain(id)))
-        .or_else(|| json::text(context, "properties.service").map(Into::into));
+        .or_else(|| targets.first().map(|id| plain(id)));
     draft.check = rule.clone().map(Into::into);
     draft.id = json::text(essentials, "alertId").map(Into::into);
     draft.key = match tracking {
         Some(tracking) => Some(draft::key(["service_health", tracking.as_ref()])),
-        None => {
-            let key = identity(rule_id.as_deref(), &targets, &split);
-            let key = match (key, operation) {
-                (Some(key), Some(operation)) => Some(draft::key([key.as_str(), &operation])),
-                (key, _) => key,
-            };
-            key.or_else(|| draft.id.clone())
-        }
+        None => identity(rule_id.as_deref(), &targets, &split, operation.as_deref())
+            .or_else(|| draft.id.clone()),
     };
     let fired = essentials.get("firedDateTime");
     let ended = essentials.get("resolvedDateTime").filter(|_| resolved);
@@ -240,7 +243,8 @@ fn common(
         draft.tag(snake(name), value.as_deref());
     }
     draft.tag("service", json::text(context, "properties.service").as_deref());
-    draft.tag("operation", json::text(context, "operationName").as_deref());
+    // Of something's health it says what changed (`…/Activated/action`), and does not hold still.
+    draft.tag("operation", operation.as_deref());
     for (name, value) in &split {
         draft.tag(name, value.as_str());
     }
@@ -260,6 +264,19 @@ fn common(
     }
     draft.link("results", json::text(context, "LinkToSearchResults").as_deref());
     Ok(draft)
+}
+
+/// How bad an event of an activity log is: the health that it tells of, else its level.
+fn of_activity(activity: &json::Object) -> Option<Grade> {
+    let Some(health) = json::text(activity, "properties.currentHealthStatus") else {
+        return json::text(activity, "level").map(|level| Grade::word(&level));
+    };
+    let usual = match health.to_ascii_lowercase().as_str() {
+        "unavailable" => Status::Critical,
+        "degraded" => Status::Warning,
+        _ => Status::Unknown,
+    };
+    Some(Grade::problem(health, usual))
 }
 
 fn snake(name: &str) -> &str {
@@ -348,7 +365,7 @@ fn metric(data: &json::Object, payload: &Payload<'_>) -> Result<Draft, Failure> 
     let target = json::text(context, "resourceId");
     let rule = json::text(context, "id").or_else(|| name.clone());
     let targets: Vec<Cow<'_, str>> = target.iter().cloned().collect();
-    draft.key = identity(rule.as_deref(), &targets, &split);
+    draft.key = identity(rule.as_deref(), &targets, &split, None);
     draft.check = name.map(Into::into);
     draft.host = target
         .as_deref()
@@ -387,7 +404,7 @@ fn log_search(data: &json::Object, payload: &Payload<'_>) -> Draft {
     let split = dimensions(None, data);
     let scope = json::first(data, &["WorkspaceId", "ApplicationId"]);
     let targets: Vec<Cow<'_, str>> = scope.clone().into_iter().collect();
-    draft.key = identity(rule.as_deref(), &targets, &split);
+    draft.key = identity(rule.as_deref(), &targets, &split, None);
     let items = json::list(data, "AffectedConfigurationItems").iter().filter_map(json::scalar);
     let computer = split.iter().find(|(name, _)| is_computer(name)).map(|(_, value)| plain(value));
     draft.host =
@@ -426,7 +443,11 @@ fn activity_log(activity: &json::Object, payload: &Payload<'_>) -> Draft {
         .contains(&source.replace(' ', "").to_ascii_lowercase().as_str());
     let over = about_health && is_over(activity);
     let level = json::text(activity, "level").unwrap_or_default();
-    let mut draft = Draft::new(if over { Grade::Recovered } else { Grade::word(&level) });
+    let mut draft = Draft::new(if over {
+        Grade::Recovered
+    } else {
+        of_activity(activity).unwrap_or_else(|| Grade::word(&level))
+    });
     let target = json::first(activity, &["resourceId", "subscriptionId"]).unwrap_or_default();
     let operation = json::text(activity, "operationName");
     draft.key = Some(match json::text(activity, "properties.trackingId") {
@@ -438,7 +459,10 @@ fn activity_log(activity: &json::Object, payload: &Payload<'_>) -> Draft {
             operation.as_deref().unwrap_or_default(),
         ]),
     });
-    draft.host = Some(plain(&target)).filter(|host| !host.is_empty());
+    let service_of = json::text(activity, "properties.trackingId")
+        .and_then(|_| json::text(activity, "properties.service"));
+    draft.host =
+        service_of.map(Into::into).or_else(|| Some(plain(&target)).filter(|host| !host.is_empty()));
     draft.check = operation.or_else(|| json::text(activity, "eventSource")).map(Into::into);
     draft.at = times::value(activity.get("eventTimestamp"), payload);
     draft.id = json::text(activity, "eventDataId").map(Into::into);

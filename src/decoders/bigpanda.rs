@@ -3,7 +3,8 @@
 //! Identity: primary and secondary property (host and check) within `app_key`, which is the event's
 //! source, as in Muster's canonical form; `incident_identifier` (once `incident_key`) replaces both.
 //! Primary is what `primary_property` names, else `host`, `service`, `application` or `device`;
-//! secondary what `secondary_property` names, else `check` or `sensor`. Status: ok resolves,
+//! secondary what `secondary_property` names, else `check` or `sensor`. An alert with an identifier and
+//! no primary property has the identifier for its host. Status: ok resolves,
 //! acknowledged acknowledges, critical, warning and unknown are themselves; any other word is taken by
 //! its usual meaning. Every other field is a tag; what holds a web address is a link as well.
 //!
@@ -95,6 +96,9 @@ fn one(alert: &json::Object, outer: Option<&str>, payload: &Payload<'_>) -> Resu
         .map(Into::into);
     draft.check =
         property("secondary_property").or_else(|| usual(&["check", "sensor"])).map(Into::into);
+    if !draft.grade.is_bare() {
+        draft.host = draft.host.take().or_else(|| draft.key.clone());
+    }
     if draft.host.is_none() && draft.key.is_none() {
         let message = "neither `host`, `service`, `application`, `device` nor what \
                        `primary_property` names is there";

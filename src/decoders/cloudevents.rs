@@ -350,7 +350,7 @@ fn grade(context: &Context<'_>, data: &json::Object) -> Option<Grade> {
     if let Some(state) = state {
         return Some(Grade::word(&state));
     }
-    if let Some(usual) = how_bad(last) {
+    if let Some(usual) = how_bad(last).filter(|_| !last.eq_ignore_ascii_case("alert")) {
         return Some(Grade::problem(last, usual));
     }
     is_begun(last).then(|| Grade::problem(last, Status::Unknown))
@@ -388,8 +388,10 @@ fn mapped(
     let time = context.time.as_deref().and_then(|time| times::text(time, payload));
     draft.at = time.or_else(|| times::value(data.get("timestamp"), payload));
     let text = json::first(data, &["description", "message", "summary", "text"]);
-    draft.description =
-        text.or_else(|| said.map(Cow::Borrowed)).map(Into::into).unwrap_or_default();
+    draft.description = text
+        .or_else(|| said.map(|said| Cow::Borrowed(said.trim())))
+        .map(Into::into)
+        .unwrap_or_default();
     draft.id = context.id.clone().map(Into::into);
     tags(&mut draft, context, data);
     let links = [
@@ -416,6 +418,7 @@ fn without_state(kind: &str) -> &str {
     match last_part(kind) {
         Some(last)
             if last.len() < kind.len()
+                && !last.eq_ignore_ascii_case("alert")
                 && (is_over(last)
                     || is_begun(last)
                     || is_acknowledged(last)

@@ -135,12 +135,9 @@ fn enveloped(
 ) -> Result<(), Failure> {
     let kind = json::text(envelope, "Type");
     let topic = json::text(envelope, "TopicArn").unwrap_or_default();
-    match kind.as_deref() {
-        Some(kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation")) => {
-            found.push(Found::Nothing(format!("SNS's {kind} of {topic}")));
-            return Ok(());
-        }
-        _ => {}
+    if let Some(kind @ ("SubscriptionConfirmation" | "UnsubscribeConfirmation")) = kind.as_deref() {
+        found.push(Found::Nothing(format!("SNS's {kind} of {topic}")));
+        return Ok(());
     }
     let message = json::text(envelope, "Message").unwrap_or_default();
     match json::within(&message, payload.depth) {

@@ -166,6 +166,22 @@ impl Draft {
     }
 }
 
+/// A title without the count that Alertmanager puts before it (`[FIRING:3] `), which differs from one
+/// notice to the next.
+#[must_use]
+pub fn plain_title(title: &str) -> &str {
+    let rest = title.strip_prefix("[FIRING").or_else(|| title.strip_prefix("[RESOLVED"));
+    match rest.and_then(|rest| rest.split_once(']')) {
+        Some((count, plain))
+            if count.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+                && !plain.trim().is_empty() =>
+        {
+            plain.trim()
+        }
+        _ => title,
+    }
+}
+
 /// A key of several parts. One that would be cut short ends in a digest of all of it instead, so
 /// that what is cut off still tells apart.
 #[must_use]
@@ -201,4 +217,39 @@ pub fn digest(text: &str) -> String {
         let _written = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_keys_tell_apart_beyond_their_end() {
+        assert_eq!(key(["a", "b|c"]), "a|b||c");
+        assert_ne!(key(["a|b"]), key(["a", "b"]));
+        let long = "é".repeat(400);
+        let (one, other) = (key([&long, "1"]), key([&long, "2"]));
+        assert_ne!(one, other);
+        assert!(one.len() < 512, "{}", one.len());
+        assert_eq!(one, key([&long, "1"]));
+    }
+
+    #[test]
+    fn counts_before_titles_go() {
+        assert_eq!(plain_title("[FIRING:12] HighLatency (prod)"), "HighLatency (prod)");
+        assert_eq!(plain_title("[RESOLVED] HighLatency"), "HighLatency");
+        for title in ["[FIRING:1]", "[FIRE] x", "[FIRING x] y", "x [FIRING:1]"] {
+            assert_eq!(plain_title(title), title);
+        }
+    }
+
+    #[test]
+    fn the_first_address_in_a_text_is_a_link() {
+        let mut draft = Draft::new(Grade::Recovered);
+        draft.link_within("a", "see <https://wiki.example.com/x?y=1>, or http://other");
+        draft.link_within("b", "Runbook: https://wiki.example.com/x.");
+        draft.link_within("c", "none here");
+        let links: Vec<&str> = draft.links.iter().map(|(_, url)| url.as_str()).collect();
+        assert_eq!(links, ["https://wiki.example.com/x?y=1", "https://wiki.example.com/x"]);
+    }
 }

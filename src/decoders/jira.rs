@@ -86,10 +86,10 @@ fn issue_of(
         .or_else(|| json::text(fields, "status.statusCategory.name"))
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let resolved = fields.get("resolution").is_some_and(Value::is_object);
-    let grade = if event.ends_with("issue_deleted") || category == "done" {
-        Grade::Recovered
-    } else if category.is_empty() && resolved {
+    // Old servers send no category.
+    let resolved = category.is_empty() && fields.get("resolution").is_some_and(Value::is_object);
+    let over = event.ends_with("issue_deleted") || category == "done" || resolved;
+    let grade = if over {
         Grade::Recovered
     } else if category == "indeterminate" && moved(outer) {
         Grade::Acknowledged

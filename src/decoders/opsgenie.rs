@@ -20,7 +20,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{Class, Decoder, Draft, Failure, Found, Grade, Payload, json, times};
+use super::{Class, Decoder, Draft, Failure, Found, Grade, Payload, draft, json, times};
 use crate::model::Status;
 
 /// Opsgenie.
@@ -147,9 +147,10 @@ fn created(alert: &json::Object, payload: &Payload<'_>) -> Draft {
         .or_else(|| json::first(details, &["host", "hostname", "Host", "Hostname", "instance"]))
         .map(Into::into);
     let message = json::text(alert, "message").unwrap_or_default();
+    let title = Some(draft::plain_title(&message)).filter(|title| !title.is_empty());
     draft.check = json::first(details, &["check", "alertname", "service"])
-        .or_else(|| json::text(alert, "message"))
-        .map(Into::into);
+        .map(Into::into)
+        .or_else(|| title.map(str::to_owned));
     // Only outgoing webhooks have a time.
     draft.at = times::value(alert.get("updatedAt").or_else(|| alert.get("createdAt")), payload);
     let description = json::text(alert, "description").unwrap_or_default();

@@ -391,3 +391,34 @@ fn of_word(word: &str) -> Option<Grade> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use jiff::tz::TimeZone;
+
+    #[test]
+    fn attributes_of_a_resource_do_not_multiply_without_bound() {
+        let resource = "x".repeat(20_000);
+        let records = vec![r#"{"severityNumber":17}"#; 4_000].join(",");
+        let text = format!(
+            r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"a","value":{{"stringValue":"{resource}"}}}}]}},
+            "scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#
+        );
+        let payload = Payload {
+            bytes: text.as_bytes(),
+            headers: &[],
+            arrival: Timestamp::from_millis(1_795_521_600_000),
+            zone: &TimeZone::UTC,
+            depth: 32,
+        };
+        let mut found = Vec::new();
+        decode(&payload, &mut found);
+        assert_eq!(found.len(), 4_000, "each record has an answer");
+        let events = found.iter().filter(|found| matches!(found, Found::Event(_))).count();
+        assert!((1..=200).contains(&events), "{events} copies of {} bytes", resource.len());
+        let too_large = |found: &&Found| matches!(found, Found::Rejected { failure, .. } if failure.reason == Reason::TooLarge);
+        assert_eq!(found.iter().filter(too_large).count(), 4_000 - events);
+    }
+}

@@ -86,11 +86,12 @@ fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {
         return Err(Failure::shape("`trigger` without `payload` (v2) or `description` (v1)"));
     }
     let named = |name: &str| inner.and_then(|inner| json::text(inner, name));
+    let title = summary.as_deref().map(draft::plain_title).filter(|_| !bare);
     draft.check = named("class")
         .or_else(|| named("component"))
         .or_else(|| details.and_then(check_in))
-        .or_else(|| summary.clone())
-        .map(Into::into);
+        .map(Into::into)
+        .or_else(|| title.map(str::to_owned));
     draft.at = inner.and_then(|inner| times::value(inner.get("timestamp"), payload));
     draft.description = summary.map(Into::into).unwrap_or_default();
     if let Some(text) = json::first(object, &["payload.custom_details", "details"]) {
@@ -138,10 +139,7 @@ fn details<'a>(
 }
 
 fn host_in(details: &json::Object) -> Option<Cow<'_, str>> {
-    json::first(
-        details,
-        &["host", "hostname", "host_name", "HOSTNAME", "HOSTNAME$", "instance", "node"],
-    )
+    json::first(details, &["host", "hostname", "host_name", "HOSTNAME", "instance", "node"])
 }
 
 fn check_in(details: &json::Object) -> Option<Cow<'_, str>> {
