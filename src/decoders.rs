@@ -31,6 +31,12 @@ mod dynatrace;
 mod elk;
 mod grafana;
 mod graylog;
+mod azure;
+mod bigpanda;
+mod cloudevents;
+pub mod cloudwatch;
+mod gcp;
+mod jira;
 pub mod json;
 mod kapacitor;
 mod labels;
@@ -43,6 +49,10 @@ mod nagios_family;
 mod new_relic;
 mod pingdom;
 mod sensu;
+mod opsgenie;
+mod otlp;
+mod pagerduty;
+mod sentry;
 pub mod times;
 mod zabbix;
 mod uptime_kuma;
@@ -204,6 +214,16 @@ pub fn names() -> String {
     &new_relic::DECODER,
     &uptime_kuma::DECODER,
     &uptimerobot::DECODER,
+    &azure::DECODER,
+    &bigpanda::DECODER,
+    &cloudevents::DECODER,
+    &cloudwatch::DECODER,
+    &gcp::DECODER,
+    &jira::DECODER,
+    &opsgenie::DECODER,
+    &otlp::DECODER,
+    &pagerduty::DECODER,
+    &sentry::DECODER,
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]

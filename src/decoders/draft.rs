@@ -147,6 +147,15 @@ impl Draft {
         }
     }
 
+    /// Adds the first web address in a text as a link, such as that of a runbook in a description.
+    pub fn link_within(&mut self, name: &str, text: &str) {
+        let Some(begin) = text.find("https://").or_else(|| text.find("http://")) else { return };
+        let rest = &text[begin..];
+        let ends = |c: char| c.is_whitespace() || "<>\"'|)]}`\\".contains(c);
+        let url = rest.find(ends).map_or(rest, |end| &rest[..end]);
+        self.link(name, url.trim_end_matches(['.', ',', ';', ':', '!', '?']));
+    }
+
     /// The value of a tag that has one.
     #[must_use]
     pub fn tagged(&self, name: &str) -> Option<&str> {
@@ -154,5 +163,93 @@ impl Draft {
             Tag::One(value) => Some(value.as_str()),
             Tag::List(_) => None,
         })
+    }
+}
+
+/// A title without the count that Alertmanager puts before it (`[FIRING:3] `), which differs from one
+/// notice to the next.
+#[must_use]
+pub fn plain_title(title: &str) -> &str {
+    let rest = title.strip_prefix("[FIRING").or_else(|| title.strip_prefix("[RESOLVED"));
+    match rest.and_then(|rest| rest.split_once(']')) {
+        Some((count, plain))
+            if count.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+                && !plain.trim().is_empty() =>
+        {
+            plain.trim()
+        }
+        _ => title,
+    }
+}
+
+/// A key of several parts. One that would be cut short ends in a digest of all of it instead, so
+/// that what is cut off still tells apart.
+#[must_use]
+pub fn key<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
+    let mut key = String::new();
+    for (place, part) in parts.into_iter().enumerate() {
+        if place > 0 {
+            key.push('|');
+        }
+        key.push_str(&part.as_ref().replace('|', "||"));
+    }
+    if key.len() <= KEY_BYTES {
+        return key;
+    }
+    let digest = digest(&key);
+    let end = (0..=KEY_BYTES).rev().find(|end| key.is_char_boundary(*end)).unwrap_or_default();
+    key.truncate(end);
+    key + "#" + &digest
+}
+
+/// The longest key that stands as it is, in bytes.
+const KEY_BYTES: usize = 400;
+
+/// Sixteen hexadecimal digits that stand for a text.
+#[must_use]
+pub fn digest(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    use sha2::Digest as _;
+    let mut hex = String::with_capacity(16);
+    for byte in sha2::Sha256::digest(text.as_bytes()).iter().take(8) {
+        // A string takes whatever is written.
+        let _written = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_keys_tell_apart_beyond_their_end() {
+        assert_eq!(key(["a", "b|c"]), "a|b||c");
+        assert_ne!(key(["a|b"]), key(["a", "b"]));
+        let long = "é".repeat(400);
+        let (one, other) = (key([&long, "1"]), key([&long, "2"]));
+        assert_ne!(one, other);
+        assert!(one.len() < 512, "{}", one.len());
+        assert_eq!(one, key([&long, "1"]));
+    }
+
+    #[test]
+    fn counts_before_titles_go() {
+        assert_eq!(plain_title("[FIRING:12] HighLatency (prod)"), "HighLatency (prod)");
+        assert_eq!(plain_title("[RESOLVED] HighLatency"), "HighLatency");
+        for title in ["[FIRING:1]", "[FIRE] x", "[FIRING x] y", "x [FIRING:1]"] {
+            assert_eq!(plain_title(title), title);
+        }
+    }
+
+    #[test]
+    fn the_first_address_in_a_text_is_a_link() {
+        let mut draft = Draft::new(Grade::Recovered);
+        draft.link_within("a", "see <https://wiki.example.com/x?y=1>, or http://other");
+        draft.link_within("b", "Runbook: https://wiki.example.com/x.");
+        draft.link_within("c", "none here");
+        let links: Vec<&str> = draft.links.iter().map(|(_, url)| url.as_str()).collect();
+        assert_eq!(links, ["https://wiki.example.com/x?y=1", "https://wiki.example.com/x"]);
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Failure, Found, Payload, macros};
+use super::{Draft, Failure, Found, Payload, macros};
 use crate::stage::Reason;
 
 /// A JSON object.
@@ -144,6 +144,54 @@ pub fn object<'a>(outer: &'a Object, path: &str) -> Option<&'a Object> {
 #[must_use]
 pub fn list<'a>(outer: &'a Object, path: &str) -> &'a [Value] {
     at(outer, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The JSON object in a text, as in the envelopes of queues; none where it is none, or nested deeper
+/// than `depth`.
+#[must_use]
+pub fn within(text: &str, depth: usize) -> Option<Object> {
+    let text = text.trim();
+    if !text.starts_with('{') || self::depth(text.as_bytes()) > depth {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// Adds a field as a tag: scalars as texts, lists of scalars as lists, fields within it as
+/// `name.field` up to [`TAG_DEPTH`] deep. What else there is, is left out.
+pub fn tag(draft: &mut Draft, name: &str, value: &Value) {
+    tag_within(draft, name, value, TAG_DEPTH);
+}
+
+/// Adds the fields of an object as tags under their own names, but for some.
+pub fn tags(draft: &mut Draft, object: &Object, but: &[&str]) {
+    for (name, value) in object {
+        if !but.contains(&name.as_str()) {
+            tag(draft, name, value);
+        }
+    }
+}
+
+/// How deep fields within fields become tags.
+pub const TAG_DEPTH: usize = 4;
+/// The longest name that such a field gets, in bytes: names in front of names multiply.
+const TAG_NAME_BYTES: usize = 512;
+
+fn tag_within(draft: &mut Draft, name: &str, value: &Value, left: usize) {
+    match value {
+        Value::Array(list) => {
+            let texts: Vec<Cow<'_, str>> = list.iter().filter_map(scalar).collect();
+            draft.tag_list(name, texts.iter().map(AsRef::as_ref));
+        }
+        Value::Object(inner) if left > 0 => {
+            for (field, value) in inner {
+                if name.len() + field.len() < TAG_NAME_BYTES {
+                    tag_within(draft, &format!("{name}.{field}"), value, left - 1);
+                }
+            }
+        }
+        other => draft.tag(name, scalar(other).as_deref()),
+    }
 }
 
 /// A whole number, also where it is written as a text or as `2.0`.

@@ -29,7 +29,7 @@ const ZONED: [&str; 8] = [
 ];
 
 /// Without one.
-const LOCAL: [&str; 11] = [
+const LOCAL: [&str; 12] = [
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y.%m.%d %H:%M:%S",
@@ -40,6 +40,7 @@ const LOCAL: [&str; 11] = [
     "%d-%m-%Y %H:%M:%S",
     "%d.%m.%Y %H:%M:%S",
     "%a %b %d %H:%M:%S %Y",
+    "%a, %d %b %Y %H:%M:%S",
     "%Y-%m-%d %H:%M",
 ];
 
@@ -281,6 +282,7 @@ mod tests {
             "Sat, 15 Feb 2025 14:59:03 +0000",
             "15 Feb 2025 14:59:03 +0000",
             "2025-02-15T14:59:03.0000000Z",
+            "Sat, 15 Feb 2025 14:59:03 GMT",
             "Sat Feb 15 15:59:03 CET 2025",
             "2025-02-15 09:59:03 EST",
         ] {
