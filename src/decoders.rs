@@ -20,22 +20,22 @@ use jiff::tz::TimeZone;
 use crate::model::{Span, Timestamp};
 use crate::stage::Reason;
 
-mod cacti;
-mod checkmk;
-pub mod draft;
-mod form;
-mod icinga;
 mod alertmanager;
-mod datadog;
-mod dynatrace;
-mod elk;
-mod grafana;
-mod graylog;
 mod azure;
 mod bigpanda;
+mod cacti;
+mod checkmk;
 mod cloudevents;
 pub mod cloudwatch;
+mod datadog;
+pub mod draft;
+mod dynatrace;
+mod elk;
+mod form;
 mod gcp;
+mod grafana;
+mod graylog;
+mod icinga;
 mod jira;
 pub mod json;
 mod kapacitor;
@@ -47,16 +47,16 @@ mod mail;
 mod nagios;
 mod nagios_family;
 mod new_relic;
-mod pingdom;
-mod sensu;
 mod opsgenie;
 mod otlp;
 mod pagerduty;
+mod pingdom;
+mod sensu;
 mod sentry;
 pub mod times;
-mod zabbix;
 mod uptime_kuma;
 mod uptimerobot;
+mod zabbix;
 
 pub use draft::{Draft, Grade, Tag, When};
 
@@ -189,12 +189,33 @@ impl Eq for Decoder {}
 
 /// Every format but the canonical one, by name.
 pub static ALL: &[&Decoder] = &[
+    &alertmanager::DECODER,
+    &azure::DECODER,
+    &bigpanda::DECODER,
     &cacti::DECODER,
     &checkmk::DECODER,
+    &cloudevents::DECODER,
+    &cloudwatch::DECODER,
+    &datadog::DECODER,
+    &dynatrace::DECODER,
+    &elk::DECODER,
+    &gcp::DECODER,
+    &grafana::DECODER,
+    &graylog::DECODER,
     &icinga::DECODER,
+    &jira::DECODER,
+    &kapacitor::DECODER,
+    &librenms::DECODER,
     &nagios::DECODER,
+    &new_relic::DECODER,
+    &opsgenie::DECODER,
+    &otlp::DECODER,
+    &pagerduty::DECODER,
     &pingdom::DECODER,
     &sensu::DECODER,
+    &sentry::DECODER,
+    &uptime_kuma::DECODER,
+    &uptimerobot::DECODER,
     &zabbix::DECODER,
 ];
 
@@ -203,27 +224,6 @@ pub static ALL: &[&Decoder] = &[
 pub fn names() -> String {
     ALL.iter().map(|decoder| decoder.name).collect::<Vec<_>>().join(", ")
 }
-    &alertmanager::DECODER,
-    &datadog::DECODER,
-    &dynatrace::DECODER,
-    &elk::DECODER,
-    &grafana::DECODER,
-    &graylog::DECODER,
-    &kapacitor::DECODER,
-    &librenms::DECODER,
-    &new_relic::DECODER,
-    &uptime_kuma::DECODER,
-    &uptimerobot::DECODER,
-    &azure::DECODER,
-    &bigpanda::DECODER,
-    &cloudevents::DECODER,
-    &cloudwatch::DECODER,
-    &gcp::DECODER,
-    &jira::DECODER,
-    &opsgenie::DECODER,
-    &otlp::DECODER,
-    &pagerduty::DECODER,
-    &sentry::DECODER,
 
 /// The format of a name; case, `-`, `_` and blanks do not matter.
 #[must_use]
