@@ -248,11 +248,11 @@ impl Pipeline {
             let appender = self.journal.appender().expect("an appender");
             let clock = Arc::clone(&self.clock);
             let feed = kafka::sources(&from, &topics, appender, clock).expect("a source");
-            let origins: Arc<[Arc<str>]> = Arc::new([SOURCE.into()]);
-            let inputs = Arc::clone(&origins);
+            let origins = Arc::new([collect::Origin::canonical(SOURCE)]);
+            let inputs: Arc<[Arc<str>]> = Arc::new([SOURCE.into()]);
             let (collect, room, seed) = (Arc::clone(&collect), room.clone(), fastrand::u64(..));
             let make = move |_| {
-                let (collect, origins) = (Arc::clone(&collect), Arc::clone(&origins));
+                let (collect, origins) = (Arc::clone(&collect), origins.clone());
                 Collect::new(collect, Duty::Suppress, origins, room.clone(), seed)
             };
             self.start(Worker {
@@ -416,14 +416,14 @@ fn kafka_settings(brokers: &str) -> Settings {
 
 fn collect_settings() -> collect::Settings {
     let source = |name: &str| SourceSettings {
-        name: name.into(),
-        shard: "default".into(),
         expire_after: Span::from_secs(7 * 86_400),
+        ..SourceSettings::new(name)
     };
     collect::Settings {
         sources: vec![source("estate"), source("defaults")],
         cache_max: 1_000_000,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     }
 }
 

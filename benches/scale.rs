@@ -195,8 +195,14 @@ fn ends() {
             let watch = Stopwatch::start();
             let mut out = Output::default();
             let time = START + Span::from_secs(30 * 86_400);
-            let record =
-                Record { offset: Offset(9), time, kind: Kind::Tick, key: None, value: None };
+            let record = Record {
+                offset: Offset(9),
+                time,
+                kind: Kind::Tick,
+                key: None,
+                value: None,
+                headers: None,
+            };
             stage.apply(SLOT, &record, &mut out);
             let told = told(stage, out);
             took = watch.elapsed().as_secs_f64();
@@ -239,7 +245,7 @@ fn told(mut stage: Correlate, mut out: Output) -> Vec<Vec<u8>> {
 }
 
 fn record(kind: Kind, value: &[u8]) -> Record<'_> {
-    Record { offset: Offset(0), time: START, kind, key: None, value: Some(value) }
+    Record { offset: Offset(0), time: START, kind, key: None, value: Some(value), headers: None }
 }
 
 fn roomy() -> CorrelateSettings {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use muster::collect::{self, Collect, Duty, Room, SourceSettings, decode};
+use muster::collect::{self, Collect, Duty, Room, decode};
 use muster::correlate::Correlate;
 use muster::model::maintenance::PlanText;
 use muster::model::{CorrelateSettings, MaintenanceId, Plan, Span, Timestamp};
@@ -70,11 +70,14 @@ fn value(batches: &[Vec<Vec<u8>>]) -> f64 {
 
 fn decode_all(batches: &[Vec<Vec<u8>>]) -> f64 {
     let mut measure = Measure::new("decode to events");
-    let limits = collect::Limits::default();
+    let settings = collect::Settings::default();
+    let origin = collect::Origin::canonical("bench");
     for batch in batches {
         measure.batch(batch.len() as u64, || {
             let read = |bytes: &Vec<u8>| {
-                let decoded = decode::decode(bytes, Timestamp::MAX, &limits);
+                let arrival = Timestamp::MAX;
+                let incoming = decode::Incoming { bytes, headers: &[], arrival, origin: &origin };
+                let decoded = decode::decode(&incoming, &settings);
                 decoded.events[0].host.as_bytes()[9]
             };
             vec![[batch.iter().map(read).fold(0, u8::wrapping_add)]]
@@ -85,17 +88,9 @@ fn decode_all(batches: &[Vec<Vec<u8>>]) -> f64 {
 
 fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
     let mut measure = Measure::new("collect (suppress)");
-    let settings = collect::Settings {
-        sources: vec![SourceSettings {
-            name: "defaults".into(),
-            shard: "default".into(),
-            expire_after: Span::from_secs(7 * 86_400),
-        }],
-        cache_max: 1_000_000,
-        limits: collect::Limits::default(),
-    };
+    let settings = collect::Settings::default();
     let room = Room::new(settings.cache_max);
-    let origins: Arc<[Arc<str>]> = Arc::new(["bench".into()]);
+    let origins = Arc::new([collect::Origin::canonical("bench")]);
     let mut stage = Collect::new(Arc::new(settings), Duty::Suppress, origins, room, 1);
     let mut updates = Vec::new();
     for batch in batches {
@@ -108,6 +103,7 @@ fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
                     kind: Kind::Raw,
                     key: None,
                     value: Some(bytes),
+                    headers: None,
                 };
                 stage.apply(Slot::default(), &record, &mut out);
             }
@@ -146,7 +142,8 @@ fn correlate_all(updates: &[Vec<u8>], name: &'static str, maintenance: Vec<Plan>
     let slot = Slot::default();
     let opening = stage.opening(slot).pop().expect("settings to go by");
     let time = Timestamp::from_millis(1_763_913_600_000);
-    let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
+    let record =
+        |kind, value| Record { offset: Offset(0), time, kind, key: None, value, headers: None };
     stage.apply(slot, &record(Kind::Settings, Some(&opening.value)), &mut Output::default());
     // The row of the settings is written once, not by any alert.
     stage.seal(&mut Output::default());

@@ -104,7 +104,8 @@ fn correlate(name: &str, updates: &[Vec<u8>], near: Option<Near>, topology: &Top
     let mut stage = Correlate::new(&settings);
     let slot = Slot::default();
     let time = Timestamp::from_millis(START);
-    let record = |kind, value| Record { offset: Offset(0), time, kind, key: None, value };
+    let record =
+        |kind, value| Record { offset: Offset(0), time, kind, key: None, value, headers: None };
     let openings = stage.opening(slot);
     for opening in &openings {
         stage.apply(slot, &record(opening.kind, Some(&opening.value)), &mut Output::default());

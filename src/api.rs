@@ -17,6 +17,7 @@ use axum::routing::{get, post};
 
 use crate::board::{Board, Desk};
 use crate::clock::SharedClock;
+use crate::collect;
 use crate::live::Live;
 use crate::model::{CorrelateSettings, Span};
 use crate::shutdown::Shutdown;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub commands: Option<Commands>,
     /// Where silences are made and muting is known; none where this instance runs without `api`.
     pub desk: Option<Arc<Desk>>,
+    /// Collect's, for the sources and what reads them.
+    pub collect: Live<collect::Settings>,
     /// Correlate's, for the maintenance plans of the config.
     pub rules: Live<CorrelateSettings>,
     /// Where events go; none where this instance takes none in.
@@ -99,6 +102,7 @@ pub fn router(parts: Parts) -> Router {
     let parts = Arc::new(parts);
     Router::new()
         .route("/v1/events", post(events::take))
+        .route("/v1/events/{source}", post(events::take_from))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/resolve", post(commands::resolve))
         .route("/v1/incidents/{id}", get(incidents::one))

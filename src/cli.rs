@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 mod asking;
 mod check;
 mod client;
+mod decode;
 mod demo;
 mod explain;
 mod incidents;
@@ -54,6 +55,13 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+    },
+    /// Print the canonical events of a payload, or why there are none: for setting up a source.
+    Decode {
+        #[command(flatten)]
+        config: ConfigFile,
+        #[command(flatten)]
+        options: decode::Options,
     },
     /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
     Incidents(incidents::Options),
@@ -157,6 +165,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             run::run(&config.load()?, reread, &stages)
         }
         Command::Demo(options) => demo::run(&options),
+        Command::Decode { config, options } => decode::run(&config.load()?, &options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
@@ -166,6 +175,19 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Quality { config, options } => quality::run(&config.load()?, &options),
+    }
+}
+
+/// Refuses a config whose patterns want a topology that stands in a topic, where none is read.
+fn has_its_topology(config: &Config) -> Result<(), Failure> {
+    let near = config.correlate().patterns.iter().any(|pattern| pattern.near.is_some());
+    match config.topology_topic().filter(|_| near) {
+        None => Ok(()),
+        Some(edges) => Err(Failure::usage(format!(
+            "correlate.topology.topic: `{}` is read by `muster run` only; write its edges into a file \
+             and name that as correlate.topology.file",
+            edges.topic
+        ))),
     }
 }
 

@@ -8,24 +8,33 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use siphasher::sip::SipHasher13;
 
+use crate::decoders::{self, Decoder};
 use crate::model::event::Report;
 use crate::model::update::{Seen, Touch, alive_until};
-use crate::model::{Event, Span, Timestamp, Update};
+use crate::model::{Event, Span, Status, Timestamp, Update};
 use crate::stage::{
     EventOutcome, Kind, Limit, Outgoing, Output, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
 use crate::wire;
 
-use decode::{Form, Parsed, Rejected};
+use decode::{Form, Incoming, Parsed, Rejected};
+use enrich::Step;
 use fingerprint::{Cache, Told, Verdict};
+use foreign::Found;
 use glance::{Glance, glance};
+use hosts::Hosts;
 
 pub mod decode;
+pub mod enrich;
 pub mod fingerprint;
+mod foreign;
 mod glance;
+pub mod hosts;
 mod scan;
+pub mod table;
 
 pub use fingerprint::Room;
 
@@ -41,6 +50,119 @@ pub struct SourceSettings {
     pub shard: Arc<str>,
     /// How long an alert lives without a further event.
     pub expire_after: Span,
+    /// What reads payloads of this source that come by its own address or topic; none for events in
+    /// canonical form.
+    pub decoder: Option<&'static Decoder>,
+    /// What the source's words for how bad a problem is mean, where not what they usually do; in
+    /// lower case.
+    pub statuses: Vec<(Box<str>, Status)>,
+    /// Fields of its events in canonical form that stand for others, where those are not there:
+    /// `host`, `check`, `key`, `status`, `timestamp` or `description`, and the names to look under.
+    pub fields: Vec<(Field, Vec<Box<str>>)>,
+    /// What becomes of problems that the source itself is not sure of yet.
+    pub soft_states: SoftStates,
+    /// Where times without a zone are meant.
+    pub time_zone: TimeZone,
+}
+
+impl SourceSettings {
+    /// A source of events in canonical form, as if the config said nothing of it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            shard: "default".into(),
+            expire_after: Span::from_secs(7 * 86_400),
+            decoder: None,
+            statuses: Vec::new(),
+            fields: Vec::new(),
+            soft_states: SoftStates::Drop,
+            time_zone: TimeZone::UTC,
+        }
+    }
+
+    /// What the settings say that a word means.
+    fn meaning(&self, word: &str) -> Option<Status> {
+        let word = word.trim();
+        let found = self.statuses.iter().find(|(own, _)| own.eq_ignore_ascii_case(word));
+        found.map(|(_, status)| *status)
+    }
+}
+
+/// A field of an event in canonical form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The primary property.
+    Host,
+    /// The secondary property.
+    Check,
+    /// The sender's own identity.
+    Key,
+    /// How bad it is.
+    Status,
+    /// When it was seen.
+    Timestamp,
+    /// The text for people.
+    Description,
+}
+
+impl Field {
+    /// Every field, with its word.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("host", Self::Host),
+        ("check", Self::Check),
+        ("key", Self::Key),
+        ("status", Self::Status),
+        ("timestamp", Self::Timestamp),
+        ("description", Self::Description),
+    ];
+}
+
+/// What becomes of a problem that its source checks again before it believes it (Nagios' soft
+/// states). A recovery counts in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SoftStates {
+    /// It says nothing.
+    #[default]
+    Drop,
+    /// It counts like any other.
+    Keep,
+}
+
+/// Where payloads come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its name in dead letters: a topic, or `http`.
+    pub name: Arc<str>,
+    /// The source whose payloads they are; none where each event names its own.
+    pub source: Option<Arc<str>>,
+    /// What reads them where the source's settings name no decoder; none for events in canonical
+    /// form.
+    pub decoder: Option<&'static Decoder>,
+}
+
+/// There is neither a source nor a format of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{name}` is neither a source of the config nor a format; formats are {}",
+    decoders::names()
+)]
+pub struct NoSuchSource {
+    name: String,
+}
+
+impl Origin {
+    /// What HTTP is called where a topic's name would stand.
+    pub const HTTP: &str = "http";
+
+    /// Where events that name their sources themselves come in.
+    pub fn canonical(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), source: None, decoder: None }
+    }
+
+    /// Where the payloads of a source come in.
+    pub fn of_source(name: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), source: Some(source.into()), decoder: None }
+    }
 }
 
 /// Limits on what an event may hold.
@@ -78,13 +200,58 @@ impl Default for Limits {
 pub struct Settings {
     /// Named sources; the one called `defaults` comes last and is always there.
     pub sources: Vec<SourceSettings>,
+    /// One name for each machine.
+    pub hosts: Hosts,
+    /// What events get beside what their senders said, in order.
+    pub enrich: Arc<[Step]>,
     /// How many identities the suppression cache of one process holds.
     pub cache_max: usize,
     /// Limits on events.
     pub limits: Limits,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sources: vec![SourceSettings::new("defaults")],
+            hosts: Hosts::default(),
+            enrich: Arc::new([]),
+            cache_max: 1_000_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl Settings {
+    /// A source's settings; those of the last source for one without any.
+    #[must_use]
+    pub fn source(&self, name: &str) -> (usize, &SourceSettings) {
+        let others = self.sources.len() - 1;
+        let place = self.sources.iter().position(|source| *source.name == *name);
+        let place = place.unwrap_or(others);
+        (place, &self.sources[place])
+    }
+
+    /// Where the payloads of the source of this name come in, or else those in the format of this
+    /// name, which is its own source then.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn origin(&self, input: &str, name: &str) -> Result<Origin, NoSuchSource> {
+        if self.sources.iter().any(|known| *known.name == *name) {
+            return Ok(Origin::of_source(input, name));
+        }
+        let decoder = decoders::find(name).ok_or_else(|| NoSuchSource { name: name.into() })?;
+        Ok(Origin { decoder: Some(decoder), ..Origin::of_source(input, decoder.name) })
+    }
+
+    /// What reads the payloads that come in somewhere; none for events in canonical form.
+    #[must_use]
+    pub fn decoder(&self, origin: &Origin) -> Option<&'static Decoder> {
+        let own = origin.source.as_deref().and_then(|name| self.source(name).1.decoder);
+        own.or(origin.decoder)
+    }
+
     /// These settings as far as a process that began with `running` can go by them: with its
     /// sources, by which events are counted, and its cache.
     #[must_use]
@@ -95,6 +262,8 @@ impl Settings {
         });
         Self {
             sources: sources.collect(),
+            hosts: self.hosts.clone(),
+            enrich: Arc::clone(&self.enrich),
             cache_max: running.cache_max,
             limits: self.limits.clone(),
         }
@@ -114,7 +283,9 @@ pub enum Duty {
 pub struct Collect {
     settings: Arc<Settings>,
     duty: Duty,
-    origins: Arc<[Arc<str>]>,
+    origins: Arc<[Origin]>,
+    /// What reads the payloads of each origin; none for events in canonical form.
+    decoders: Box<[Option<&'static Decoder>]>,
     cache: Cache,
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
@@ -131,16 +302,18 @@ impl Collect {
     pub fn new(
         settings: Arc<Settings>,
         duty: Duty,
-        origins: Arc<[Arc<str>]>,
+        origins: Arc<[Origin]>,
         room: Room,
         seed: u64,
     ) -> Self {
         let events = vec![[0; EventOutcome::COUNT]; settings.sources.len()];
         let keys = [(seed, !seed), (seed.rotate_left(17), seed ^ 0x9e37_79b9_7f4a_7c15)];
+        let decoders = origins.iter().map(|origin| settings.decoder(origin)).collect();
         Self {
             settings,
             duty,
             origins,
+            decoders,
             cache: Cache::new(room),
             keys,
             events,
@@ -152,7 +325,11 @@ impl Collect {
     /// Whether a glance shows an event to be nothing new; it is counted then.
     fn is_known(&mut self, seen: &Glance<'_>) -> bool {
         let source = self.source(seen.source);
-        let expire_after = self.settings.sources[source].expire_after;
+        let settings = &self.settings.sources[source];
+        if !(settings.statuses.is_empty() && settings.fields.is_empty()) {
+            return false;
+        }
+        let expire_after = settings.expire_after;
         let until = alive_until(seen.timestamp, seen.expires_at, expire_after);
         // The digest is the one of the form, if that is known.
         let told = Told { status: seen.status, digest: 0, at: seen.timestamp, until };
@@ -188,8 +365,7 @@ impl Collect {
         out: &mut Output,
     ) -> EventOutcome {
         let Report::Status(status) = parsed.report else {
-            self.forward(parsed, source, Seen::default(), out);
-            return EventOutcome::Forwarded;
+            return self.forward(parsed, source, Seen::default(), out);
         };
         let expire_after = self.settings.sources[source].expire_after;
         let until = alive_until(parsed.timestamp, parsed.expires_at, expire_after);
@@ -199,10 +375,7 @@ impl Collect {
         match self.cache.judge(hash, told, form, parsed.arrival) {
             Verdict::Repeat => EventOutcome::Repeat,
             Verdict::Late => EventOutcome::Late,
-            Verdict::Forward(seen) => {
-                self.forward(parsed, source, seen, out);
-                EventOutcome::Forwarded
-            }
+            Verdict::Forward(seen) => self.forward(parsed, source, seen, out),
             Verdict::Unknown => {
                 // Times further ahead were clamped.
                 let sure_after = parsed.arrival + self.settings.limits.ahead;
@@ -211,14 +384,23 @@ impl Collect {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));
                 }
-                self.forward(parsed, source, Seen::default(), out);
-                EventOutcome::Forwarded
+                self.forward(parsed, source, Seen::default(), out)
             }
         }
     }
 
-    fn forward(&mut self, parsed: &Parsed<'_>, source: usize, seen: Seen, out: &mut Output) {
-        let event = parsed.to_event(&self.settings.limits, &mut self.limited);
+    fn forward(
+        &mut self,
+        parsed: &Parsed<'_>,
+        source: usize,
+        seen: Seen,
+        out: &mut Output,
+    ) -> EventOutcome {
+        let Settings { limits, enrich, .. } = &*self.settings;
+        let mut event = parsed.to_event(limits, &mut self.limited);
+        if !enrich::apply(enrich, &mut event, limits, &mut self.limited) {
+            return EventOutcome::Dropped;
+        }
         let source = &self.settings.sources[source];
         let update = Update {
             shard: source.shard.as_ref().into(),
@@ -227,6 +409,7 @@ impl Collect {
             event,
         };
         out.records.push(to_alerts(&source.shard, Kind::Update, wire::update::encode(&update)));
+        EventOutcome::Forwarded
     }
 
     /// The last word on an evicted identity, where there is anything that was not told.
@@ -241,20 +424,45 @@ impl Collect {
 
     /// The settings an event's source goes by; the last are everybody else's.
     fn source(&mut self, name: &str) -> usize {
-        let sources = &self.settings.sources;
-        if *sources[self.last_source].name != *name {
-            let others = sources.len() - 1;
-            self.last_source =
-                sources.iter().position(|source| *source.name == *name).unwrap_or(others);
+        if *self.settings.sources[self.last_source].name != *name {
+            self.last_source = self.settings.source(name).0;
         }
         self.last_source
+    }
+
+    /// A payload in a format that is not Muster's.
+    fn foreign(
+        &mut self,
+        decoder: &Decoder,
+        (slot, record): (Slot, &Record<'_>),
+        out: &mut Output,
+    ) {
+        let mut headers = Vec::new();
+        if let Some(headed) = record.headers {
+            headed.each(&mut |name, value| {
+                headers.push((name.to_ascii_lowercase(), value.to_vec()));
+            });
+        }
+        let (settings, origins) = (Arc::clone(&self.settings), Arc::clone(&self.origins));
+        let incoming = Incoming {
+            bytes: record.value.unwrap_or_default(),
+            headers: &headers,
+            arrival: record.time,
+            origin: &origins[usize::from(slot.input)],
+        };
+        foreign::each(decoder, &incoming, &settings, |found| match found {
+            Found::Event(parsed) => self.event(&parsed, None, out),
+            Found::Rejected(rejected) => self.reject(slot, record, rejected, out),
+            Found::Silent { source, outcome, .. } => self.events[source][outcome.index()] += 1,
+        });
     }
 
     fn reject(&mut self, slot: Slot, record: &Record<'_>, rejected: Rejected, out: &mut Output) {
         let others = self.events.len() - 1;
         self.events[others][EventOutcome::Rejected(rejected.reason).index()] += 1;
-        let origin = self.origins.get(usize::from(slot.input)).map_or("unknown", |name| name);
-        out.records.push(dead_letter(origin, slot.partition, record, rejected));
+        let origin = self.origins.get(usize::from(slot.input));
+        let origin = origin.cloned().unwrap_or_else(|| Origin::canonical("unknown"));
+        out.records.push(dead_letter(&origin, slot.partition, record, rejected));
     }
 }
 
@@ -272,9 +480,14 @@ impl Stage for Collect {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let bytes = record.value.unwrap_or_default();
         let form = if record.kind == Kind::Event { Form::Own } else { Form::Published };
+        if form == Form::Published
+            && let Some(Some(decoder)) = self.decoders.get(usize::from(slot.input))
+        {
+            return self.foreign(decoder, (slot, record), out);
+        }
         let mut content = None;
         if self.duty == Duty::Suppress
-            && let Some(seen) = glance(bytes, form, record.time, &self.settings.limits, &self.keys)
+            && let Some(seen) = glance(bytes, form, record.time, &self.settings, &self.keys)
         {
             if self.is_known(&seen) {
                 return;
@@ -282,7 +495,7 @@ impl Stage for Collect {
             content = Some(seen.form);
         }
         let settings = Arc::clone(&self.settings);
-        decode::each(bytes, form, record.time, &settings.limits, |found| match found {
+        decode::each(bytes, form, record.time, &settings, |found| match found {
             Ok(parsed) => self.event(&parsed, content, out),
             Err(rejected) => self.reject(slot, record, rejected, out),
         });
@@ -324,7 +537,7 @@ pub fn send_on(event: &Event, arrival: Timestamp) -> Outgoing {
 /// The record that sets bytes aside, with where they were and why.
 #[must_use]
 pub fn dead_letter(
-    origin: &str,
+    origin: &Origin,
     partition: u32,
     record: &Record<'_>,
     rejected: Rejected,
@@ -332,19 +545,27 @@ pub fn dead_letter(
     let key = record.key.unwrap_or_default();
     // A key may be as long as a record; the two must fit together.
     let key = key[..key.len().min(DEAD_KEY_BYTES)].to_vec();
+    let mut headers = vec![
+        ("topic", origin.name.as_bytes().to_vec()),
+        ("partition", partition.to_string().into_bytes()),
+        ("offset", record.offset.0.to_string().into_bytes()),
+        ("reason", rejected.reason.as_str().as_bytes().to_vec()),
+        ("message", rejected.message.into_bytes()),
+    ];
+    if let Some(source) = &origin.source {
+        // What it takes to read the same bytes once more.
+        headers.push(("source", source.as_bytes().to_vec()));
+        if let Some(kept) = record.headers.and_then(wire::dead_letter::headers) {
+            headers.push(("headers", kept));
+        }
+    }
     Outgoing {
         topic: Topic::DeadLetters,
         route: Route::Hash(record.offset.0.unsigned_abs()),
         kind: Kind::DeadLetter,
         key,
         value: rejected.bytes,
-        headers: vec![
-            ("topic", origin.as_bytes().to_vec()),
-            ("partition", partition.to_string().into_bytes()),
-            ("offset", record.offset.0.to_string().into_bytes()),
-            ("reason", rejected.reason.as_str().as_bytes().to_vec()),
-            ("message", rejected.message.into_bytes()),
-        ],
+        headers,
     }
 }
 

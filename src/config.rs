@@ -20,12 +20,15 @@ use crate::{api, collect, journal, kafka, notify};
 
 mod collect_section;
 mod correlate_section;
+mod enrich_section;
 mod journal_section;
 mod mute_section;
 mod notify_section;
 mod read;
 mod server_section;
+mod table_file;
 mod topology_file;
+mod topology_topic;
 pub mod vary;
 mod warn;
 
@@ -33,6 +36,7 @@ use collect_section::Collect;
 use correlate_section::Correlate;
 use journal_section::{Journal, JournalKind};
 use read::{Node, Report};
+pub use topology_topic::{Edges, NotHeld, TopologyTopic};
 
 /// The config that holds every key at its default.
 pub const DEFAULTS: &str = include_str!("../config/muster.yaml");
@@ -211,6 +215,12 @@ impl Config {
         self.correlate.settings()
     }
 
+    /// The topic that correlate's topology is in, if it is in one: then [`Self::correlate`] has none.
+    #[must_use]
+    pub fn topology_topic(&self) -> Option<TopologyTopic> {
+        self.correlate.topology_topic().cloned()
+    }
+
     /// What notify goes by; each call has another seed of its jitter.
     #[must_use]
     pub fn notify(&self) -> notify::Settings {
@@ -277,6 +287,10 @@ impl Config {
             (
                 "collect.cache_max",
                 self.collect.settings.cache_max != started.collect.settings.cache_max,
+            ),
+            (
+                "correlate.topology: topic",
+                self.correlate.topology_topic() != started.correlate.topology_topic(),
             ),
             ("collect.workers", self.collect.workers != started.collect.workers),
             ("notify.silences", self.mute.silences != started.mute.silences),
@@ -373,7 +387,7 @@ fn tree(
 fn read_all(mut root: Node<'_>) -> Config {
     let journal = journal_section::read(root.table("journal"));
     let collect = collect_section::read(root.table("collect"), &journal);
-    let correlate = correlate_section::read(root.table("correlate"));
+    let correlate = correlate_section::read(root.table("correlate"), &journal);
     let (notify, mute) = notify_section::read(root.table("notify"));
     let api = server_section::read_api(root.table("api"));
     let (level, format) = server_section::read_log(root.table("log"));

@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
-use crate::collect::dead_letter;
 use crate::collect::decode::Rejected;
+use crate::collect::{Origin, dead_letter};
 use crate::model::{CorrelateSettings, IncidentId, Timestamp, Topology};
 use crate::stage::{
     Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
@@ -145,7 +145,12 @@ impl Correlate {
             );
             let rejected =
                 Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
-            out.records.push(dead_letter(Topic::Alerts.as_str(), slot.partition, record, rejected));
+            out.records.push(dead_letter(
+                &Origin::canonical(Topic::Alerts.as_str()),
+                slot.partition,
+                record,
+                rejected,
+            ));
         }
         touched
     }

@@ -303,6 +303,7 @@ impl OwnedRecord {
             kind: self.kind,
             key: (!self.key.is_empty()).then_some(&self.key),
             value: self.value.as_deref(),
+            headers: Some(&self.headers),
         }
     }
 }

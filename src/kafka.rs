@@ -180,6 +180,38 @@ pub fn sources(
     }))
 }
 
+/// Reads a whole topic that is not Muster's along, from its beginning and without a position, such as
+/// a compacted one of a topology's edges.
+///
+/// # Errors
+/// When the cluster cannot be reached, or has no such topic.
+pub fn follow_other(from: &Sources, topic: &str) -> Result<Box<dyn Follower>, JournalError> {
+    let cluster = Cluster::new(&from.brokers, &from.extra)?;
+    let Some(partitions) = topics::counts(&cluster)?.get(topic).copied() else {
+        return Err(JournalError::fatal(
+            format!("follow topic {topic}"),
+            format!("{} has no such topic; create it or correct its name", from.brokers),
+        ));
+    };
+    let at = (Kinds::Raw, topic, partitions);
+    Ok(Box::new(follower::KafkaFollower::open(&cluster, &from.group, at, From::Beginning)?))
+}
+
+/// Makes a compacted topic that is not one of Muster's own, if it is missing; answers a line.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn create_compacted(settings: &Settings, topic: &str) -> Result<String, JournalError> {
+    let cluster = Cluster::new(&settings.brokers, &settings.extra)?;
+    if let Some(partitions) = topics::counts(&cluster)?.get(topic) {
+        return Ok(format!("{topic}: exists, {partitions} partitions"));
+    }
+    let compact = [("cleanup.policy", "compact")];
+    topics::create_one(&cluster, topic, (1, settings.replication), &compact)?;
+    topics::await_leader(&cluster, topic)?;
+    Ok(format!("{topic}: created, 1 partitions"))
+}
+
 struct KafkaJournal {
     cluster: Cluster,
     names: Arc<Names>,
@@ -259,7 +291,7 @@ impl Journal for KafkaJournal {
     fn follow(&self, topic: Topic, from: From) -> Result<Box<dyn Follower>, JournalError> {
         let (name, partitions) = self.names.of(topic);
         let group = format!("{}.follow", self.group);
-        let at = (topic, name, partitions);
+        let at = (follower::kinds(topic), name, partitions);
         Ok(Box::new(follower::KafkaFollower::open(&self.cluster, &group, at, from)?))
     }
 }

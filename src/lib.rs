@@ -28,17 +28,18 @@
 //! wire: model, stage
 //! journal: clock, model, stage
 //! kafka: clock, journal, model, stage, telemetry
-//! collect: model, stage, wire
+//! decoders: model, stage
+//! collect: decoders, model, stage, wire
 //! correlate: collect, model, stage, wire
 //! notify: clock, model, stage, telemetry, wire
 //! explain: model, notify
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
 //! worker: board, clock, collect, correlate, journal, live, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, explain, live, model, shutdown, telemetry, wire, worker
-//! config: api, board, collect, correlate, journal, kafka, model, notify, stage, telemetry, worker
+//! api: board, clock, collect, decoders, explain, live, model, shutdown, telemetry, wire, worker
+//! config: api, board, collect, correlate, decoders, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
-//! cli: api, board, clock, collect, config, correlate, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
+//! cli: api, board, clock, collect, config, correlate, decoders, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it
@@ -66,6 +67,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod correlate;
+pub mod decoders;
 pub mod explain;
 pub mod journal;
 pub mod kafka;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::collect::{self, Collect, Duty, Room, decode};
+use crate::collect::{self, Collect, Duty, Origin, Room, decode};
 use crate::correlate::Correlate;
 use crate::model::{AlertId, ChangeKind, CorrelateSettings, Identity, IncidentId, Timestamp};
 use crate::stage::{EventOutcome, Kind, Offset, Outgoing, Output, Record, Slot, Stage, Tally};
@@ -43,6 +43,8 @@ pub struct Summary {
     pub late: u64,
     /// Records or events that could not be read.
     pub rejected: u64,
+    /// Events that the settings say do not count, and payloads that say nothing of an alert.
+    pub dropped: u64,
     /// Alerts that began.
     pub alerts: u64,
     /// Incidents that were opened.
@@ -67,7 +69,7 @@ impl Summary {
 pub struct Replay {
     collect: Collect,
     correlate: Correlate,
-    limits: collect::Limits,
+    settings: Arc<collect::Settings>,
     now: Timestamp,
     latest: Timestamp,
     read: i64,
@@ -117,13 +119,13 @@ impl Replay {
         correlate: &CorrelateSettings,
         latest: Timestamp,
     ) -> Self {
-        let limits = collect.limits.clone();
         let room = Room::new(collect.cache_max);
-        let origins: Arc<[Arc<str>]> = Arc::new(["input".into()]);
+        let settings = Arc::new(collect);
+        let origins = Arc::new([Origin::canonical("input")]);
         Self {
-            collect: Collect::new(Arc::new(collect), Duty::Suppress, origins, room, SEED),
+            collect: Collect::new(Arc::clone(&settings), Duty::Suppress, origins, room, SEED),
             correlate: Correlate::new(correlate),
-            limits,
+            settings,
             now: Timestamp::MIN,
             latest,
             read: 0,
@@ -142,7 +144,7 @@ impl Replay {
     ) {
         let mut newest = Timestamp::MIN;
         let mut events: Vec<(Option<Box<str>>, Identity)> = Vec::new();
-        decode::peek(bytes, self.latest, &self.limits, |time, id, identity| {
+        decode::peek(bytes, self.latest, &self.settings, |time, id, identity| {
             newest = newest.max(time);
             events.push((id.map(Box::from), identity));
         });
@@ -217,6 +219,7 @@ impl Replay {
                     EventOutcome::Forwarded => {}
                     EventOutcome::Repeat => summary.repeats += count,
                     EventOutcome::Late => summary.late += count,
+                    EventOutcome::Dropped | EventOutcome::Ignored => summary.dropped += count,
                     EventOutcome::Rejected(_) => summary.rejected += count,
                 }
             }
@@ -226,12 +229,12 @@ impl Replay {
     fn next_record<'a>(&mut self, kind: Kind, bytes: &'a [u8]) -> Record<'a> {
         let offset = Offset(self.read);
         self.read += 1;
-        Record { offset, time: self.now, kind, key: None, value: Some(bytes) }
+        Record { offset, time: self.now, kind, key: None, value: Some(bytes), headers: None }
     }
 
     fn appended_record<'a>(&mut self, kind: Kind, bytes: &'a [u8]) -> Record<'a> {
         let offset = Offset(self.appended);
         self.appended += 1;
-        Record { offset, time: self.now, kind, key: None, value: Some(bytes) }
+        Record { offset, time: self.now, kind, key: None, value: Some(bytes), headers: None }
     }
 }

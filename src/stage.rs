@@ -166,6 +166,22 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Its bytes; none for a tombstone.
     pub value: Option<&'a [u8]>,
+    /// Its further headers, read only where somebody asks; none where it cannot have any.
+    pub headers: Option<&'a dyn Headed>,
+}
+
+/// What has headers.
+pub trait Headed: fmt::Debug {
+    /// Hands over each header, in order; the value may be empty.
+    fn each(&self, sink: &mut dyn FnMut(&str, &[u8]));
+}
+
+impl<T: AsRef<[(String, Vec<u8>)]> + fmt::Debug> Headed for T {
+    fn each(&self, sink: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in self.as_ref() {
+            sink(name, value);
+        }
+    }
 }
 
 /// Where in a topic a record goes.
@@ -234,17 +250,21 @@ pub enum EventOutcome {
     Repeat,
     /// It is older than the newest of its identity.
     Late,
+    /// Settings say that it does not count.
+    Dropped,
+    /// It was read and says nothing of an alert.
+    Ignored,
     /// It could not be read.
     Rejected(Reason),
 }
 
 impl EventOutcome {
     /// How many there are.
-    pub const COUNT: usize = 3 + Reason::ALL.len();
+    pub const COUNT: usize = 5 + Reason::ALL.len();
 
     /// Every outcome, in the order of `index`.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::Forwarded, Self::Repeat, Self::Late]
+        [Self::Forwarded, Self::Repeat, Self::Late, Self::Dropped, Self::Ignored]
             .into_iter()
             .chain(Reason::ALL.into_iter().map(Self::Rejected))
     }
@@ -256,7 +276,9 @@ impl EventOutcome {
             Self::Forwarded => 0,
             Self::Repeat => 1,
             Self::Late => 2,
-            Self::Rejected(reason) => 3 + reason as usize,
+            Self::Dropped => 3,
+            Self::Ignored => 4,
+            Self::Rejected(reason) => 5 + reason as usize,
         }
     }
 
@@ -267,6 +289,8 @@ impl EventOutcome {
             Self::Forwarded => "forwarded",
             Self::Repeat => "repeat",
             Self::Late => "late",
+            Self::Dropped => "dropped",
+            Self::Ignored => "ignored",
             Self::Rejected(_) => "rejected",
         }
     }
@@ -407,11 +431,13 @@ pub enum Limit {
     ChronicForgotten,
     /// The search for what is near an alert stopped at its bound.
     NearCut,
+    /// A step of enrichment went wrong or found no room for a tag, and was left out.
+    EnrichFailed,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -423,6 +449,7 @@ impl Limit {
         Self::RequestsForgotten,
         Self::ChronicForgotten,
         Self::NearCut,
+        Self::EnrichFailed,
     ];
 
     /// The metric's `limit` label.
@@ -440,6 +467,7 @@ impl Limit {
             Self::RequestsForgotten => "requests_forgotten",
             Self::ChronicForgotten => "chronic_forgotten",
             Self::NearCut => "near_cut",
+            Self::EnrichFailed => "enrich_failed",
         }
     }
 }

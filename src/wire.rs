@@ -6,6 +6,7 @@
 pub mod change;
 pub mod command;
 mod common;
+pub mod dead_letter;
 pub mod event;
 mod hold;
 pub mod ledger;

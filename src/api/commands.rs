@@ -25,6 +25,7 @@ use super::incidents::{incident_id, loaded};
 use crate::board::Board;
 use crate::clock::Stopwatch;
 use crate::model::command::{Outcome, Refused, Which};
+use crate::model::maintenance::UNCONFIRMED_MAX;
 use crate::model::{Action, Command, CommandResult, IncidentId, RequestId, Span, Timestamp};
 use crate::wire;
 use crate::wire::WireError;
@@ -292,14 +293,15 @@ impl Errand<'_> {
             // It was sent before.
             return Ok(self.answer(command, &results).await);
         }
-        let to = match (command.confirm, to.len()) {
-            (Some(confirmed), 2..) if command.action.is_counted() => {
-                match self.counted(command, confirmed, to).await? {
-                    Counted::As(to) => to,
-                    Counted::Otherwise(response) => return Ok(response),
-                }
+        let plans = matches!(command.action, Action::MaintenancePut { .. });
+        let counts = plans || (command.confirm.is_some() && command.action.is_counted());
+        let to = if to.len() > 1 && counts {
+            match self.counted(command, to).await? {
+                Counted::As(to) => to,
+                Counted::Otherwise(response) => return Ok(response),
             }
-            _ => to,
+        } else {
+            to
         };
         match self.run(&to).await? {
             Some(results) => Ok(self.answer(command, &results).await),
@@ -368,20 +370,27 @@ impl Errand<'_> {
 
     /// Asks each partition how many things it would touch, and gives each its own count to confirm
     /// where they add up to what was confirmed.
-    async fn counted(
-        &self,
-        command: &Command,
-        confirmed: u64,
-        to: Targets,
-    ) -> Result<Counted, Failure> {
-        let ask =
-            |(to, command): &(u32, Command)| (*to, Command { confirm: None, ..command.clone() });
+    async fn counted(&self, command: &Command, to: Targets) -> Result<Counted, Failure> {
+        let ask = |(to, command): &(u32, Command)| {
+            (*to, Command { confirm: None, action: command.action.dry_run(), ..command.clone() })
+        };
         let asked: Targets = to.iter().map(ask).collect();
         let Some(results) = self.run(&asked).await? else {
             return Ok(Counted::Otherwise(pending(&command.request)));
         };
         let counts: u64 = results.iter().map(|result| result.count).sum();
-        if counts != confirmed {
+        let confirmed = match command.action {
+            // Few need not be confirmed, and what else a partition refuses goes for all of them.
+            Action::MaintenancePut { .. } => {
+                let known = |result: &CommandResult| {
+                    matches!(result.outcome, Outcome::Done | Outcome::Refused(Refused::Confirm))
+                };
+                let enough = command.confirm.is_some_and(|confirmed| confirmed >= counts);
+                results.iter().all(known) && (enough || counts <= UNCONFIRMED_MAX)
+            }
+            _ => command.confirm == Some(counts),
+        };
+        if !confirmed {
             return Ok(Counted::Otherwise(self.answer(command, &results).await));
         }
         let own = |((to, command), result): ((u32, Command), &CommandResult)| {
@@ -472,15 +481,18 @@ impl<'a> Sum<'a> {
         let told = results
             .iter()
             .filter(|result| !elsewhere(result))
-            .max_by_key(|result| (refused(result).is_some(), result.count))
+            // A number to confirm comes last: with it alone nothing is won.
+            .max_by_key(|result| {
+                let reason = refused(result);
+                (reason.is_some(), reason != Some(Refused::Confirm), result.count)
+            })
             .or(results.first())?;
         let count: u64 = results.iter().map(|result| result.count).sum();
         let did = done.count();
         let message = match told.outcome {
-            // Few of what a plan is about are in some partition, which has put it in force.
+            // A partition found more between the question and the command.
             Outcome::Refused(Refused::Confirm) if did > 0 => format!(
-                "{count} would be touched, and {did} of {} partitions, with few of them, did it \
-                 already; to do it in all, send this again with `confirm` {count} and the same \
+                "{count} would be touched by now, and {did} of {} partitions did it already; to do it in all, send this again with `confirm` {count} and the same \
                  request id, {}",
                 results.len(),
                 told.request

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::{Parts, Settings};
+use crate::collect::Origin;
+use crate::collect::decode::Incoming;
 use crate::worker::intake::{Answer, Hold, Refused, Rejected};
 
 /// How many rejected events an answer names; all of them are dead letters.
@@ -29,13 +31,28 @@ const THROW_AWAY: Duration = Duration::from_secs(2);
 
 /// Answers `POST /v1/events`.
 pub(super) async fn take(State(parts): State<Arc<Parts>>, request: Request) -> Response {
-    match submit(&parts, request).await {
-        Ok(answer) => shown(&answer),
-        Err(failure) => failure.into_response(),
-    }
+    answer(submit(&parts, &Origin::canonical(Origin::HTTP), request).await)
 }
 
-async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
+/// Answers `POST /v1/events/{source}`: payloads in the source's own format.
+pub(super) async fn take_from(
+    State(parts): State<Arc<Parts>>,
+    Path(source): Path<String>,
+    request: Request,
+) -> Response {
+    answer(match parts.collect.get().origin(Origin::HTTP, &source) {
+        Ok(origin) => submit(&parts, &origin, request).await,
+        Err(why) => {
+            Err(Failure::new(StatusCode::NOT_FOUND, "no_such_source", why.to_string()).close())
+        }
+    })
+}
+
+fn answer(outcome: Result<Answer, Failure>) -> Response {
+    outcome.map_or_else(IntoResponse::into_response, |answer| shown(&answer))
+}
+
+async fn submit(parts: &Parts, origin: &Origin, request: Request) -> Result<Answer, Failure> {
     let arrival = parts.clock.now();
     let Some(intake) = &parts.intake else {
         let message = "this instance takes no events; send them to one that runs the stage `api`";
@@ -43,6 +60,7 @@ async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     };
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let headers = if origin.source.is_some() { headers(&request) } else { Vec::new() };
     let mut body = request.into_body();
     let mut hold = intake.hold();
     let settings = parts.settings.get();
@@ -67,7 +85,14 @@ async fn submit(parts: &Parts, request: Request) -> Result<Answer, Failure> {
     if parts.stop.is_begun() {
         return Err(refused(&Refused::Closing));
     }
-    intake.submit(&bytes, arrival, hold).await.map_err(|error| refused(&error))
+    let incoming = Incoming { bytes: &bytes, headers: &headers, arrival, origin };
+    intake.submit(&incoming, hold).await.map_err(|error| refused(&error))
+}
+
+/// The request's headers, for what reads a source's own format; their size was bounded when they were read.
+fn headers(request: &Request) -> Vec<(String, Vec<u8>)> {
+    let headers = request.headers().iter();
+    headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 struct Unread {
@@ -143,10 +168,15 @@ fn shown(answer: &Answer) -> Response {
     };
     body["accepted"] = answer.accepted.into();
     body["rejected"] = rejected.into();
+    if !answer.ignored.is_empty() {
+        let ignored = answer.ignored.iter().take(NAMED_MAX).map(String::as_str);
+        body["ignored"] = ignored.collect::<Vec<_>>().into();
+    }
     if answer.rejected.len() > NAMED_MAX {
         body["rejected_total"] = answer.rejected.len().into();
     }
-    let nothing_good = answer.accepted == 0 && !answer.rejected.is_empty();
+    let nothing_good =
+        answer.accepted == 0 && answer.ignored.is_empty() && !answer.rejected.is_empty();
     let status = if nothing_good { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
     (status, Json(body)).into_response()
 }

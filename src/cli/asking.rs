@@ -97,6 +97,26 @@ pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
+/// A time as people write it on a command line.
+///
+/// # Errors
+/// When it is none; says what would do.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    let read = match text.parse::<i64>() {
+        Ok(number) => Timestamp::from_epoch(number),
+        Err(_) => {
+            let time = text.parse::<jiff::Timestamp>().ok();
+            time.map(|time| Timestamp::from_millis(time.as_millisecond()))
+        }
+    };
+    read.ok_or_else(|| {
+        format!(
+            "`{text}` is no time: give RFC 3339, such as 2026-05-01T22:00:00+02:00, or seconds or \
+             milliseconds since 1970"
+        )
+    })
+}
+
 /// A time as people read it.
 pub(super) fn time(value: &Value) -> String {
     let at = value.as_i64().map(Timestamp::from_millis);

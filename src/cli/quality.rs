@@ -7,9 +7,9 @@ use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::Failure;
 use super::demo::Directory;
 use super::replay::{AHEAD, about, input, truth};
+use super::{Failure, has_its_topology};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
@@ -50,6 +50,7 @@ pub(super) struct Options {
 
 /// Measures and prints.
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
+    has_its_topology(config)?;
     let mut sets: Vec<Set> =
         options.sets.iter().map(|text| Set::read(config, text)).collect::<Result<_, _>>()?;
     for events in &options.simulated {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failure, complain};
+use super::{Failure, complain, has_its_topology};
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::config::{self, Config};
 use crate::model::{IncidentId, Span, Timestamp};
@@ -106,6 +106,10 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
         .as_deref()
         .map(|other| config::load(Some(other)).map_err(|error| Failure::usage(error.to_string())));
     let other = other.transpose()?;
+    // As it was, the graph is in the log.
+    if !options.as_was {
+        [Some(config), other.as_ref()].into_iter().flatten().try_for_each(has_its_topology)?;
+    }
     let sweep = config.sweep(&options.sweep).map_err(|error| Failure::usage(error.to_string()))?;
     // clap lets `requires` go where what is required conflicts with what is there.
     if options.as_was && options.since.is_none() {

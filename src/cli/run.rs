@@ -20,13 +20,13 @@ use crate::api::reload::Reload;
 use crate::board::silences::Watch;
 use crate::board::{self, Board, Desk, Follow, Mutes, Silences};
 use crate::clock::{SharedClock, SystemClock};
-use crate::collect::{self, Collect, Duty, Room, dead_letter, decode};
-use crate::config::{Config, JournalSettings};
+use crate::collect::decode::{self, Incoming};
+use crate::collect::{self, Collect, Duty, Origin, Room, dead_letter};
+use crate::config::{Config, JournalSettings, TopologyTopic};
 use crate::correlate::Correlate;
 use crate::journal::sqlite::Sqlite;
 use crate::journal::{Feed, Group, Journal, JournalError};
 use crate::kafka::{self, SourceTopic};
-use crate::model::Timestamp;
 use crate::notify::receiver::log::Lines;
 use crate::shutdown::{self, Busy, Order, Shutdown};
 use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
@@ -39,13 +39,12 @@ use crate::worker::merge::Merged;
 use crate::worker::rows::CorrelateRows;
 use crate::worker::{Sharing, Worker};
 
+use edges::Following;
 pub use reload::Reread;
 use reload::{Anew, InForce, Reloader, Wanted};
 
+mod edges;
 mod reload;
-
-/// What HTTP intake is called where a topic's name would stand.
-const HTTP: &str = "http";
 
 /// How long collect waits for correlate to have its partitions and settings.
 const SETTINGS_WAIT: Duration = Duration::from_secs(10);
@@ -262,6 +261,8 @@ impl Starting<'_> {
             collecting.push(order.part("collect"));
         }
         let correlate = has(StageName::Correlate).then(|| order.part("correlate"));
+        let topology = self.parts.config.topology_topic().filter(|_| has(StageName::Correlate));
+        let topology = topology.map(|topic| (topic, order.part("topology")));
         let notify = has(StageName::Notify).then(|| order.part("notify"));
         // Last: without them notify would not be sure, and hold back what it has still to tell.
         let shows = has(StageName::Api) || has(StageName::Notify);
@@ -274,6 +275,9 @@ impl Starting<'_> {
         if let Some(handles) = notify {
             let mutes = both.clone().map(|(board, silences)| Mutes::new(board, silences));
             self.notify(handles, mutes)?;
+        }
+        if let Some((topic, handles)) = topology {
+            self.topology(topic, handles)?;
         }
         if let Some(handles) = correlate {
             self.correlate(handles)?;
@@ -300,6 +304,15 @@ impl Starting<'_> {
             stop,
         };
         self.thread("notify", busy, move || deliver::run(parts))
+    }
+
+    /// Reads the topology's topic, before correlate begins, and follows it.
+    fn topology(&self, topic: TopologyTopic, (stop, busy): Handles) -> Result<(), Failure> {
+        let config = &self.parts.config;
+        let who = (config.source_group(), config.instance());
+        let (in_force, metrics) = (self.in_force.clone(), self.metrics.clone());
+        let following = Following::open(topic, who, in_force, metrics, &self.parts.stop)?;
+        self.thread("topology", busy, move || following.run(&stop))
     }
 
     fn correlate(&self, (stop, busy): Handles) -> Result<(), Failure> {
@@ -332,8 +345,8 @@ impl Starting<'_> {
     fn collect(&self, plan: CollectWorker, (stop, busy): Handles) -> Result<(), Failure> {
         let settings = self.in_force.collect.clone();
         let version = settings.clone();
-        let CollectWorker { name, feed, inputs, duties, sharing, room } = plan;
-        let origins = Arc::clone(&inputs);
+        let CollectWorker { name, feed, origins, duties, sharing, room } = plan;
+        let inputs = origins.iter().map(|origin| Arc::clone(&origin.name)).collect();
         let seed = fastrand::u64(..);
         let make = move |slot: Slot| {
             let duty = duties.get(usize::from(slot.input)).copied().unwrap_or(Duty::SendOn);
@@ -420,6 +433,7 @@ impl Starting<'_> {
         };
         let parts = api::Parts {
             settings: self.in_force.api.clone(),
+            collect: self.in_force.collect.clone(),
             rules: self.in_force.correlate.clone(),
             reload,
             clock: Arc::clone(&self.parts.clock),
@@ -451,22 +465,22 @@ impl Starting<'_> {
         if embedded {
             // One process owns every identity, whichever way its events come in.
             let mut feeds: Vec<(Box<dyn Feed>, u16)> = Vec::new();
-            let mut inputs: Vec<Arc<str>> = Vec::new();
+            let mut origins: Vec<Origin> = Vec::new();
             if let Some((intake, feed)) = http {
                 plan.intake = Some(intake);
                 feeds.push((Box::new(feed), 1));
-                inputs.push(HTTP.into());
+                origins.push(Origin::canonical(Origin::HTTP));
             }
             for Source { feed, topics } in sources {
                 let count = u16::try_from(topics.len()).map_err(Failure::other)?;
                 feeds.push((feed, count));
-                inputs.extend(topics.iter().map(|topic| Arc::from(topic.topic.as_str())));
+                origins.extend(topics.iter().map(origin_of));
             }
-            let duties = vec![Duty::Suppress; inputs.len()];
+            let duties = vec![Duty::Suppress; origins.len()];
             plan.workers.push(CollectWorker {
                 name: "collect",
                 feed: Box::new(Merged::new(feeds)),
-                inputs: inputs.into(),
+                origins: origins.into(),
                 duties: duties.into(),
                 sharing: Sharing::Whole,
                 room,
@@ -478,7 +492,7 @@ impl Starting<'_> {
             plan.workers.push(CollectWorker {
                 name: "intake",
                 feed: Box::new(feed),
-                inputs: Arc::new([HTTP.into()]),
+                origins: Arc::new([Origin::canonical(Origin::HTTP)]),
                 duties: Arc::new([Duty::SendOn]),
                 sharing: Sharing::Whole,
                 room: room.clone(),
@@ -491,7 +505,7 @@ impl Starting<'_> {
             plan.workers.push(CollectWorker {
                 name: "collect",
                 feed,
-                inputs: topics.iter().map(|topic| Arc::from(topic.topic.as_str())).collect(),
+                origins: topics.iter().map(origin_of).collect(),
                 duties: topics.iter().map(duty).collect(),
                 sharing: Sharing::PerPartition,
                 room: room.clone(),
@@ -501,7 +515,7 @@ impl Starting<'_> {
             plan.workers.push(CollectWorker {
                 name: Group::Suppress.as_str(),
                 feed: self.journal(|journal| journal.feed(Group::Suppress))?,
-                inputs: Arc::new([Topic::Events.as_str().into()]),
+                origins: Arc::new([Origin::canonical(Topic::Events.as_str())]),
                 duties: Arc::new([Duty::Suppress]),
                 sharing: Sharing::PerPartition,
                 room: room.clone(),
@@ -558,8 +572,7 @@ impl Starting<'_> {
     fn intake(&self) -> Result<(Intake, IntakeFeed), Failure> {
         let appender = self.journal(|journal| journal.appender())?;
         let settings = self.in_force.collect.clone();
-        let read =
-            move |bytes: &[u8], arrival: Timestamp| read_request(&settings.get(), bytes, arrival);
+        let read = move |incoming: &Incoming<'_>| read_request(&settings.get(), incoming);
         let bounds = intake::Settings::default();
         Ok(intake::queue(&bounds, Arc::new(read), appender, self.metrics.clone()))
     }
@@ -613,15 +626,20 @@ struct Collectors {
 struct CollectWorker {
     name: &'static str,
     feed: Box<dyn Feed>,
-    inputs: Arc<[Arc<str>]>,
+    origins: Arc<[Origin]>,
     duties: Arc<[Duty]>,
     sharing: Sharing,
     room: Room,
 }
 
+fn origin_of(topic: &SourceTopic) -> Origin {
+    Origin::of_source(topic.topic.as_str(), Arc::clone(&topic.source))
+}
+
 /// Reads an HTTP request's body: events for the queue, and dead letters of what is none.
-fn read_request(settings: &collect::Settings, bytes: &[u8], arrival: Timestamp) -> Decoded {
-    let found = decode::decode(bytes, arrival, &settings.limits);
+fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decoded {
+    let arrival = incoming.arrival;
+    let found = decode::decode(incoming, settings);
     let mut decoded = Decoded {
         events: found.events.iter().map(|event| wire::event::encode(event, arrival)).collect(),
         tally: Tally {
@@ -637,7 +655,12 @@ fn read_request(settings: &collect::Settings, bytes: &[u8], arrival: Timestamp) 
         kind: Kind::Raw,
         key: None,
         value: None,
+        headers: Some(&incoming.headers),
     };
+    for (source, outcome, why) in found.silent {
+        decoded.tally.events[source][outcome.index()] += 1;
+        decoded.ignored.push(why);
+    }
     for rejected in found.rejected {
         if let Some(others) = decoded.tally.events.last_mut() {
             others[EventOutcome::Rejected(rejected.reason).index()] += 1;
@@ -647,7 +670,7 @@ fn read_request(settings: &collect::Settings, bytes: &[u8], arrival: Timestamp) 
             reason: rejected.reason,
             message: rejected.message.clone(),
         });
-        decoded.dead_letters.push(dead_letter(HTTP, 0, &record, rejected));
+        decoded.dead_letters.push(dead_letter(incoming.origin, 0, &record, rejected));
     }
     decoded
 }

@@ -8,10 +8,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::asking::{Form, Sending, Show, get, post, put, text, time};
+use super::asking::{Form, Sending, Show, get, moment, post, put, text, time};
 use super::client::{Api, Question};
 use crate::api::path_segment;
-use crate::model::Timestamp;
 
 const PATH: &str = "/v1/silences";
 
@@ -130,8 +129,8 @@ impl Silence {
         };
         add("id", edited.map(Value::from));
         add("matchers", (!self.matchers.is_empty()).then(|| json!(self.matchers)));
-        add("starts_at", self.from.map(|text| moment("--from", &text)).transpose()?);
-        add("ends_at", self.until.map(|text| moment("--until", &text)).transpose()?);
+        add("starts_at", self.from.map(|text| millis("--from", &text)).transpose()?);
+        add("ends_at", self.until.map(|text| millis("--until", &text)).transpose()?);
         add("duration", self.r#for.map(Value::from));
         add("comment", self.comment.map(Value::from));
         add("confirm", self.confirm.map(Value::from));
@@ -140,17 +139,9 @@ impl Silence {
 }
 
 /// A time as the API has it: milliseconds since 1970.
-fn moment(option: &str, text: &str) -> Result<Value, Failure> {
-    let read = || match text.parse::<i64>() {
-        Ok(number) => Timestamp::from_epoch(number).map(Timestamp::as_millis),
-        Err(_) => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond),
-    };
-    read().map(Value::from).ok_or_else(|| {
-        Failure::usage(format!(
-            "{option}: `{text}` is no time: give RFC 3339, such as 2026-05-01T22:00:00+02:00, or \
-             seconds or milliseconds since 1970"
-        ))
-    })
+fn millis(option: &str, text: &str) -> Result<Value, Failure> {
+    let read = moment(text).map(|time| time.as_millis().into());
+    read.map_err(|why| Failure::usage(format!("{option}: {why}")))
 }
 
 fn show_list(answer: &Value) -> String {

@@ -17,5 +17,9 @@ pub(super) fn create(config: &Config) -> Result<ExitCode, Failure> {
     for line in kafka::create_topics(&settings).map_err(Failure::other)? {
         println!("{line}");
     }
+    // One on a cluster of its own is that cluster's owner's to make.
+    if let Some(edges) = config.topology_topic().filter(|edges| edges.is_shared) {
+        println!("{}", kafka::create_compacted(&settings, &edges.topic).map_err(Failure::other)?);
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,11 +11,13 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::{self, Hasher128};
 
-use super::Limits;
+use super::foreign;
 use super::scan::{self, Scan, Value};
+use super::{Field, Limits, Origin, Settings, SourceSettings};
+use crate::decoders::{Failure, json, macros};
 use crate::model::event::{Identity, Links, Report};
 use crate::model::{Event, TagValue, Tags, Timestamp};
-use crate::stage::{Limit, Reason};
+use crate::stage::{EventOutcome, Limit, Reason};
 use crate::wire;
 use crate::wire::event::parse_report;
 
@@ -36,6 +38,9 @@ pub struct Decoded {
     pub events: Vec<Event>,
     /// What was set aside, in the record's order.
     pub rejected: Vec<Rejected>,
+    /// What was read and says nothing to Muster: of which source (its place in the settings), what
+    /// became of it, and why.
+    pub silent: Vec<(usize, EventOutcome, String)>,
     /// How often each limit cut something short.
     pub limited: [u64; Limit::ALL.len()],
 }
@@ -53,15 +58,41 @@ pub struct Rejected {
     pub bytes: Vec<u8>,
 }
 
-/// Decodes a record into owned events; for HTTP, where each request answers for itself.
+/// A payload, with what came with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// The body, or the record's value.
+    pub bytes: &'a [u8],
+    /// The headers of the request or the record, names in lower case.
+    pub headers: &'a [(String, Vec<u8>)],
+    /// When it reached Muster.
+    pub arrival: Timestamp,
+    /// Where it came in.
+    pub origin: &'a Origin,
+}
+
+/// Decodes a payload into owned events; for HTTP, where each request answers for itself.
 #[must_use]
-pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
+pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     let mut decoded = Decoded::default();
+    let limits = &settings.limits;
     let mut limited = [0; Limit::ALL.len()];
-    each(bytes, Form::Published, arrival, limits, |found| match found {
-        Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
-        Err(rejected) => decoded.rejected.push(rejected),
-    });
+    if let Some(decoder) = settings.decoder(incoming.origin) {
+        foreign::each(decoder, incoming, settings, |found| match found {
+            foreign::Found::Event(parsed) => {
+                decoded.events.push(parsed.to_event(limits, &mut limited));
+            }
+            foreign::Found::Rejected(rejected) => decoded.rejected.push(rejected),
+            foreign::Found::Silent { source, outcome, why } => {
+                decoded.silent.push((source, outcome, why));
+            }
+        });
+    } else {
+        each(incoming.bytes, Form::Published, incoming.arrival, settings, |found| match found {
+            Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
+            Err(rejected) => decoded.rejected.push(rejected),
+        });
+    }
     decoded.limited = limited;
     decoded
 }
@@ -71,10 +102,10 @@ pub fn decode(bytes: &[u8], arrival: Timestamp, limits: &Limits) -> Decoded {
 pub fn peek(
     bytes: &[u8],
     arrival: Timestamp,
-    limits: &Limits,
+    settings: &Settings,
     mut sink: impl FnMut(Timestamp, Option<&str>, Identity),
 ) {
-    each(bytes, Form::Published, arrival, limits, |found| {
+    each(bytes, Form::Published, arrival, settings, |found| {
         if let Ok(parsed) = found {
             sink(parsed.timestamp, parsed.id.as_deref(), parsed.identity());
         }
@@ -86,6 +117,9 @@ pub fn peek(
 pub(super) enum Form {
     /// A publisher.
     Published,
+    /// A publisher in a format of its own, of which a decoder made an event: the source's own words
+    /// and fields are dealt with.
+    Decoded,
     /// Muster itself, on the way to the owner of the identity; with the arrival in it.
     Own,
 }
@@ -95,16 +129,16 @@ pub(super) fn each<'a>(
     bytes: &'a [u8],
     form: Form,
     arrival: Timestamp,
-    limits: &Limits,
+    settings: &Settings,
     mut sink: impl FnMut(Result<Parsed<'a>, Rejected>),
 ) {
+    let limits = &settings.limits;
     let whole = |failure: Failure| Rejected::new(None, failure, bytes);
-    let context = Context { form, arrival, limits };
-    if form == Form::Published && bytes.len() > limits.record_bytes {
-        let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
-        // The start of it tells who sent it; all of it would not fit where dead letters go.
-        let head = &bytes[..limits.record_bytes.min(4_096)];
-        return sink(Err(Rejected::new(None, Failure::new(Reason::TooLarge, message), head)));
+    let context = Context { form, arrival, settings };
+    if form == Form::Published
+        && let Some(rejected) = too_large(bytes, limits)
+    {
+        return sink(Err(rejected));
     }
     match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => match context.one(bytes, None) {
@@ -118,6 +152,17 @@ pub(super) fn each<'a>(
         Some(_) => sink(Err(whole(broken(bytes, limits, "not an object or a list")))),
         None => sink(Err(whole(Failure::new(Reason::Empty, "no bytes at all")))),
     }
+}
+
+/// Sets aside what is larger than a record may be.
+pub(super) fn too_large(bytes: &[u8], limits: &Limits) -> Option<Rejected> {
+    if bytes.len() <= limits.record_bytes {
+        return None;
+    }
+    let message = format!("{} bytes; at most {} are taken", bytes.len(), limits.record_bytes);
+    // The start of it tells who sent it; all of it would not fit where dead letters go.
+    let head = &bytes[..limits.record_bytes.min(4_096)];
+    Some(Rejected::new(None, Failure::new(Reason::TooLarge, message), head))
 }
 
 /// An event that is fit to be one, borrowed from its payload.
@@ -256,11 +301,14 @@ fn write_value(hasher: &mut impl Hasher, value: &Value<'_>) {
 }
 
 fn cut(text: &str, max: usize, limit: Limit, limited: &mut [u64; Limit::ALL.len()]) -> Box<str> {
-    if text.len() <= max {
-        return text.into();
-    }
-    limited[limit as usize] += 1;
-    text[..boundary(text, max)].into()
+    let start = cut_to(text, max);
+    limited[limit as usize] += u64::from(start.len() < text.len());
+    start.into()
+}
+
+/// The start of a text, of so many bytes at most.
+pub(super) fn cut_to(text: &str, max: usize) -> &str {
+    if text.len() <= max { text } else { &text[..boundary(text, max)] }
 }
 
 /// The last end of a character up to a length.
@@ -275,26 +323,13 @@ fn start<'a>(text: Cow<'a, str>, max: usize, cut: &mut u64) -> Cow<'a, str> {
     }
     *cut += 1;
     match text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[..boundary(text, max)]),
-        Cow::Owned(text) => Cow::Owned(text[..boundary(&text, max)].to_owned()),
-    }
-}
-
-/// Why something was set aside.
-#[derive(Debug)]
-struct Failure {
-    reason: Reason,
-    message: String,
-}
-
-impl Failure {
-    fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Cow::Borrowed(text) => Cow::Borrowed(cut_to(text, max)),
+        Cow::Owned(text) => Cow::Owned(cut_to(&text, max).to_owned()),
     }
 }
 
 impl Rejected {
-    fn new(index: Option<usize>, failure: Failure, bytes: &[u8]) -> Self {
+    pub(super) fn new(index: Option<usize>, failure: Failure, bytes: &[u8]) -> Self {
         let Failure { reason, mut message } = failure;
         if let Some(index) = index {
             message = format!("event {index} of the list: {message}");
@@ -310,13 +345,17 @@ enum Found<'a> {
 
 /// What all events of a record have in common.
 #[derive(Clone, Copy)]
-struct Context<'l> {
-    form: Form,
-    arrival: Timestamp,
-    limits: &'l Limits,
+pub(super) struct Context<'l> {
+    pub(super) form: Form,
+    pub(super) arrival: Timestamp,
+    pub(super) settings: &'l Settings,
 }
 
-impl Context<'_> {
+impl<'l> Context<'l> {
+    fn limits(self) -> &'l Limits {
+        &self.settings.limits
+    }
+
     fn elements<'a>(
         self,
         bytes: &'a [u8],
@@ -326,7 +365,7 @@ impl Context<'_> {
         let list = match scan::list(bytes) {
             Ok(list) => list,
             Err(error) => {
-                let failure = broken(bytes, self.limits, &error.to_string());
+                let failure = broken(bytes, self.limits(), &error.to_string());
                 return sink(Err(Rejected::new(None, failure, bytes)));
             }
         };
@@ -351,11 +390,11 @@ impl Context<'_> {
         app_key: Option<&Cow<'a, str>>,
     ) -> Result<Found<'a>, Failure> {
         let depth = match self.form {
-            Form::Published => self.limits.depth,
-            Form::Own => self.limits.depth.max(OWN_DEPTH),
+            Form::Published | Form::Decoded => self.limits().depth,
+            Form::Own => self.limits().depth.max(OWN_DEPTH),
         };
         let mut scan = scan::object(bytes, depth)
-            .map_err(|error| broken(bytes, self.limits, &error.to_string()))?;
+            .map_err(|error| broken(bytes, self.limits(), &error.to_string()))?;
         match scan.alerts.take() {
             // Whoever claims a status has said something.
             Some(alerts) if scan.status.is_some() && scan::is_empty(alerts) => {
@@ -364,7 +403,7 @@ impl Context<'_> {
             Some(alerts) => {
                 let app_key = scan.source.or(scan.app_key).and_then(|value| value.text());
                 // Each event gets a copy of it: what is cut for each may as well be cut once.
-                let app_key = app_key.map(|key| start(key, self.limits.value_bytes, &mut 0));
+                let app_key = app_key.map(|key| start(key, self.limits().value_bytes, &mut 0));
                 return Ok(Found::Wrapper { app_key, alerts: alerts.get().as_bytes() });
             }
             None => {}
@@ -378,10 +417,10 @@ impl Context<'_> {
 
     /// Numbers and names within names may grow on the way to canonical form; what grows beyond
     /// measure would fit nowhere.
-    fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
-        let event = parsed.to_event(self.limits, &mut [0; Limit::ALL.len()]);
+    pub(super) fn fits(self, parsed: &Parsed<'_>) -> Result<(), Failure> {
+        let event = parsed.to_event(self.limits(), &mut [0; Limit::ALL.len()]);
         let bytes = wire::event::encode(&event, self.arrival).len();
-        let most = self.limits.record_bytes + CANONICAL_MORE;
+        let most = self.limits().record_bytes + CANONICAL_MORE;
         if bytes <= most {
             return Ok(());
         }
@@ -389,7 +428,7 @@ impl Context<'_> {
         Err(Failure::new(Reason::TooLarge, message))
     }
 
-    fn parse<'a>(
+    pub(super) fn parse<'a>(
         self,
         mut scan: Scan<'a>,
         app_key: Option<&Cow<'a, str>>,
@@ -401,7 +440,11 @@ impl Context<'_> {
             .or(text("app_key", scan.app_key.take())?)
             .or_else(|| app_key.cloned())
             .ok_or_else(|| Failure::new(Reason::NoSource, "`source` is missing"))?;
-        let report = report(scan.status.take())?;
+        let own = (self.form == Form::Published).then(|| self.settings.source(&source).1);
+        if let Some(own) = own {
+            map_fields(own, &mut scan);
+        }
+        let report = report(own, scan.status.take())?;
         let arrival = match (self.form, scan.arrival.take()) {
             // Arrival as Muster stored it on the way counts before the record's own.
             (Form::Own, Some(Value::Int(millis))) => Timestamp::from_millis(millis),
@@ -411,14 +454,30 @@ impl Context<'_> {
             }
             _ => self.arrival,
         };
-        let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits)?;
+        let mut tags = flatten(std::mem::take(&mut scan.tags), self.limits())?;
         sort(&mut tags);
+        tags.retain(|(_, value)| !matches!(value, Value::Text(text) if is_macro(text)));
         let named = text("primary_property", scan.primary_property.take())?;
-        let host = primary(text("host", scan.host.take())?, named.as_deref(), &tags)?;
+        let key = text("key", scan.key.take())?;
+        let check = text("check", scan.check.take())?;
+        let host = text("host", scan.host.take())?;
+        let host = match primary(host, named.as_deref(), &tags) {
+            // What is over needs no more than the sender's key of it: its alert knows the rest.
+            Err(_) if key.is_some() && !report.is_problem() => Cow::Borrowed(""),
+            // Other systems need not name what they look at.
+            Err(_) if self.form == Form::Decoded && check.is_some() => {
+                check.clone().unwrap_or_default()
+            }
+            primary => primary?,
+        };
+        let host = match self.form {
+            Form::Own => host,
+            Form::Published | Form::Decoded => self.settings.hosts.canonical(host),
+        };
         let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
-            (_, value) => timestamp(value.as_ref(), arrival, self.limits)?,
+            (_, value) => timestamp(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
@@ -432,12 +491,12 @@ impl Context<'_> {
             }
         };
         let mut cut = 0;
-        let mut own = |text| start(text, self.limits.value_bytes, &mut cut);
+        let mut own = |text| start(text, self.limits().value_bytes, &mut cut);
         Ok(Parsed {
             source: own(source),
             host: own(host),
-            check: own(text("check", scan.check.take())?.unwrap_or_default()),
-            key: text("key", scan.key.take())?.map(own),
+            check: own(check.unwrap_or_default()),
+            key: key.map(own),
             cut,
             report,
             timestamp,
@@ -452,12 +511,48 @@ impl Context<'_> {
     }
 }
 
+/// A source's own words come before the usual ones.
+fn report(own: Option<&SourceSettings>, value: Option<Value<'_>>) -> Result<Report, Failure> {
+    let word = text("status", value)?
+        .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
+    let own = own.and_then(|settings| settings.meaning(&word)).map(Report::Status);
+    own.or_else(|| parse_report(word.trim())).ok_or_else(|| {
+        let word: String = word.chars().take(40).collect();
+        let message =
+            format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
+        Failure::new(Reason::BadStatus, message)
+    })
+}
+
+/// Where a field is missing, those that the source's settings name stand for it.
+fn map_fields(own: &SourceSettings, scan: &mut Scan<'_>) {
+    for (field, names) in &own.fields {
+        let target = match field {
+            Field::Host => &mut scan.host,
+            Field::Check => &mut scan.check,
+            Field::Key => &mut scan.key,
+            Field::Status => &mut scan.status,
+            Field::Timestamp => &mut scan.timestamp,
+            Field::Description => &mut scan.description,
+        };
+        if !matches!(target, None | Some(Value::Null)) {
+            continue;
+        }
+        let found = names
+            .iter()
+            .find_map(|name| scan.tags.iter().position(|(tag, _)| tag.as_ref() == &**name));
+        if let Some(found) = found {
+            *target = Some(scan.tags.remove(found).1);
+        }
+    }
+}
+
 /// Why bytes could not be read, told apart only once it matters.
 fn broken(bytes: &[u8], limits: &Limits, error: &str) -> Failure {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Failure::new(Reason::NotUtf8, error.to_string());
     }
-    let depth = scan::depth(bytes);
+    let depth = json::depth(bytes);
     if depth > limits.depth {
         let message = format!("nested {depth} deep; at most {} are taken", limits.depth);
         return Failure::new(Reason::TooDeep, message);
@@ -469,26 +564,28 @@ fn broken(bytes: &[u8], limits: &Limits, error: &str) -> Failure {
     Failure::new(Reason::NotJson, error)
 }
 
-/// A field that is one text; empty counts as absent.
+/// Whether a text could be a macro, by a look at its first letter.
+pub(super) fn may_be_macro(text: &str) -> bool {
+    matches!(text.trim_start().as_bytes().first(), Some(b'$' | b'{' | b'*'))
+}
+
+fn is_macro(text: &str) -> bool {
+    may_be_macro(text) && macros::is_unexpanded(text.trim())
+}
+
+/// A field that is one text; empty counts as absent, and so does a macro that its sender did not
+/// expand.
 fn text<'a>(name: &str, value: Option<Value<'a>>) -> Result<Option<Cow<'a, str>>, Failure> {
     match value {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Text(text)) => Ok(if text.trim().is_empty() { None } else { Some(text) }),
+        Some(Value::Text(text)) => {
+            let none = text.trim().is_empty() || is_macro(&text);
+            Ok(if none { None } else { Some(text) })
+        }
         Some(value) => value.text().map(Some).ok_or_else(|| {
             Failure::new(Reason::BadField, format!("`{name}` is not a text or a number"))
         }),
     }
-}
-
-fn report(value: Option<Value<'_>>) -> Result<Report, Failure> {
-    let word = text("status", value)?
-        .ok_or_else(|| Failure::new(Reason::NoStatus, "`status` is missing"))?;
-    parse_report(word.trim()).ok_or_else(|| {
-        let word: String = word.chars().take(40).collect();
-        let message =
-            format!("`{word}` is not ok, info, unknown, warning, critical or acknowledged");
-        Failure::new(Reason::BadStatus, message)
-    })
 }
 
 /// Fields of objects become tags of their own, `outer.inner`; null counts as absent.

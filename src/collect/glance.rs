@@ -6,13 +6,14 @@
 //! same. Whatever is out of the ordinary (an escape in a name, a list of events, a field twice)
 //! gets no glance and is read in full by `decode`. A glance never says other than `decode` would.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::num::NonZeroU64;
 
 use siphasher::sip::SipHasher13;
 
-use super::Limits;
-use super::decode::{Form, SMALL, hash_identity, write};
+use super::Settings;
+use super::decode::{Form, SMALL, hash_identity, may_be_macro, write};
 use crate::model::event::Report;
 use crate::model::{Status, Timestamp};
 use crate::wire::event::parse_report;
@@ -38,9 +39,10 @@ pub(super) fn glance<'a>(
     bytes: &'a [u8],
     form: Form,
     arrival: Timestamp,
-    limits: &Limits,
+    settings: &Settings,
     keys: &[(u64, u64); 2],
 ) -> Option<Glance<'a>> {
+    let limits = &settings.limits;
     if bytes.len() > limits.record_bytes.min(SMALL) {
         return None;
     }
@@ -60,7 +62,7 @@ pub(super) fn glance<'a>(
         }
     }
     cursor.ends()?;
-    fields.glance(form, arrival, limits, keys[0])
+    fields.glance(form, arrival, settings, keys[0])
 }
 
 /// The fields found so far; each may be there once.
@@ -152,7 +154,7 @@ impl<'a> Fields<'a> {
         mut self,
         form: Form,
         arrival: Timestamp,
-        limits: &Limits,
+        settings: &Settings,
         keys: (u64, u64),
     ) -> Option<Glance<'a>> {
         let (source, host) = (self.source?, self.host?);
@@ -164,6 +166,10 @@ impl<'a> Fields<'a> {
         if self.key.is_some_and(blank) {
             return None;
         }
+        if [source, host, check, self.key.unwrap_or_default()].into_iter().any(may_be_macro) {
+            return None;
+        }
+        let limits = &settings.limits;
         // What is longer is cut.
         let longest = [source, host, check, self.key.unwrap_or_default()].map(str::len);
         if longest.into_iter().any(|bytes| bytes > limits.value_bytes) {
@@ -172,8 +178,8 @@ impl<'a> Fields<'a> {
         let Report::Status(status) = parse_report(self.status?.trim())? else { return None };
         let arrival = self.arrival.map_or(arrival, Timestamp::from_millis);
         let time = |number| match form {
-            Form::Published => Timestamp::from_epoch(number),
             Form::Own => Some(Timestamp::from_millis(number)),
+            _ => Timestamp::from_epoch(number),
         };
         let timestamp = match self.timestamp {
             Some(number) => time(number)?,
@@ -186,6 +192,10 @@ impl<'a> Fields<'a> {
             Some(number) => Some(time(number)?),
             None => None,
         };
+        let canonical = match form {
+            Form::Own => Cow::Borrowed(host),
+            _ => settings.hosts.canonical(Cow::Borrowed(host)),
+        };
         if self.key.is_some() {
             // Else the identity stands for both.
             write(&mut self.content, host);
@@ -197,7 +207,7 @@ impl<'a> Fields<'a> {
             timestamp,
             arrival,
             expires_at,
-            hash: hash_identity(keys, source, host, check, self.key),
+            hash: hash_identity(keys, source, &canonical, check, self.key),
             form: NonZeroU64::new(self.content.finish().max(1)).expect("at least 1"),
         })
     }

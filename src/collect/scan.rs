@@ -254,22 +254,3 @@ pub(super) fn is_empty(list: &RawValue) -> bool {
     list.get().bytes().all(|byte| matches!(byte, b'[' | b']') || byte.is_ascii_whitespace())
         && list.get().bytes().filter(|byte| *byte == b'[').count() == 1
 }
-
-/// How deep objects and lists lie within each other, up to where the bytes end.
-pub(super) fn depth(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
-    for byte in bytes {
-        match (in_text, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_text = !in_text,
-            (false, b'[' | b'{') => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}

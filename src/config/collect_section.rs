@@ -5,18 +5,21 @@
 
 use std::sync::Arc;
 
-use super::journal_section::{
-    Journal, JournalKind, TOPIC_NAME_RULE, brokers, client_settings, is_topic_name, mask,
-};
-use super::read::Node;
-use crate::collect::{Limits, Settings, SourceSettings};
+use jiff::tz::TimeZone;
+
+use super::enrich_section;
+use super::journal_section::{Journal, brokers, check_topic, client_settings, mask};
+use super::read::{Node, size};
+use crate::collect::{Field, Limits, Settings, SoftStates, SourceSettings};
+use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
-use crate::model::Span;
+use crate::model::{Span, Status};
 
 const DEFAULTS: &str = "defaults";
+/// The word for events in canonical form.
+const CANONICAL: &str = "canonical";
 /// Keys that say how a topic is read and mean nothing without one.
-const TOPIC_KEYS: [&str; 6] =
-    ["keyed", "decoder", "start", "brokers", "settings", "settings_files"];
+const TOPIC_KEYS: [&str; 5] = ["keyed", "start", "brokers", "settings", "settings_files"];
 const WEEK: Span = Span::from_secs(7 * 86_400);
 const YEAR: Span = Span::from_secs(365 * 86_400);
 /// The range of `expire_after`.
@@ -51,8 +54,12 @@ pub(super) fn masked(topic: &SourceTopic) -> SourceTopic {
 
 pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
     let (sources, topics) = sources(&mut node, journal);
+    let hosts = enrich_section::hosts(node.table("hosts"));
+    let enrich = enrich_section::steps(&mut node);
     let settings = Settings {
         sources,
+        hosts,
+        enrich,
         cache_max: size(node.count("cache_max", 1_000_000, 1_000, 1_000_000_000)),
         limits: limits(node.table("limits")),
     };
@@ -81,16 +88,33 @@ fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<
     let defaults = entries.iter().find(|entry| entry.name == DEFAULTS);
     let shard = defaults.and_then(|entry| entry.shard.clone()).unwrap_or_else(|| "default".into());
     let expire_after = defaults.and_then(|entry| entry.expire_after).unwrap_or(WEEK);
+    let soft_states = defaults.and_then(|entry| entry.soft_states).unwrap_or_default();
+    let time_zone = defaults.and_then(|entry| entry.time_zone.clone()).unwrap_or(TimeZone::UTC);
     let settings = |name: &str, entry: Option<&Entry>| SourceSettings {
-        name: name.into(),
         shard: entry.and_then(|e| e.shard.clone()).unwrap_or_else(|| shard.clone()).into(),
-        expire_after: entry.and_then(|entry| entry.expire_after).unwrap_or(expire_after),
+        expire_after: entry.and_then(Entry::expire_after).unwrap_or(expire_after),
+        decoder: entry.and_then(|entry| entry.decoder),
+        statuses: said(entry, defaults, |entry| &entry.statuses),
+        fields: said(entry, defaults, |entry| &entry.fields),
+        soft_states: entry.and_then(|entry| entry.soft_states).unwrap_or(soft_states),
+        time_zone: entry.and_then(|entry| entry.time_zone.clone()).unwrap_or(time_zone.clone()),
+        ..SourceSettings::new(name)
     };
     let named = entries.iter().filter(|entry| entry.name != DEFAULTS);
     let mut sources: Vec<SourceSettings> =
         named.map(|entry| settings(&entry.name, Some(entry))).collect();
-    sources.push(settings(DEFAULTS, None));
+    sources.push(settings(DEFAULTS, defaults));
     (sources, entries.into_iter().filter_map(|entry| entry.topic).collect())
+}
+
+/// What an entry lists, or else what `defaults` does.
+fn said<T: Clone>(
+    entry: Option<&Entry>,
+    defaults: Option<&Entry>,
+    list: impl Fn(&Entry) -> &Vec<T>,
+) -> Vec<T> {
+    let lists = [entry, defaults].into_iter().flatten().map(list);
+    lists.into_iter().find(|list| !list.is_empty()).cloned().unwrap_or_default()
 }
 
 /// One item of the list.
@@ -98,10 +122,20 @@ struct Entry {
     name: String,
     shard: Option<String>,
     expire_after: Option<Span>,
+    decoder: Option<&'static Decoder>,
+    statuses: Vec<(Box<str>, Status)>,
+    fields: Vec<(Field, Vec<Box<str>>)>,
+    soft_states: Option<SoftStates>,
+    time_zone: Option<TimeZone>,
     topic: Option<SourceTopic>,
 }
 
 impl Entry {
+    /// What it says itself; else, for a format that never says that a problem is over, its usual.
+    fn expire_after(&self) -> Option<Span> {
+        self.expire_after.or_else(|| self.decoder.and_then(|decoder| decoder.expire_after))
+    }
+
     fn reads(&self, topic: &SourceTopic) -> bool {
         self.topic
             .as_ref()
@@ -114,6 +148,20 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
     let shard = table.text("shard");
     let expire_after = table.optional_span("expire_after", EXPIRE_AFTER.0, EXPIRE_AFTER.1);
     let has_topic = table.has("topic");
+    let decoder = decoder(table);
+    let statuses = statuses(table);
+    let fields = fields(table);
+    let soft_states = table.has("soft_states").then(|| {
+        table.word(
+            "soft_states",
+            SoftStates::Drop,
+            &[("drop", SoftStates::Drop), ("keep", SoftStates::Keep)],
+        )
+    });
+    let time_zone = time_zone(table);
+    if name.as_deref() == Some(DEFAULTS) && decoder.is_some() {
+        table.broken("decoder", None, "belongs to a source with a name of its own");
+    }
     let given = TOPIC_KEYS.into_iter().filter(|key| table.has(key));
     for key in given.filter(|_| !has_topic).collect::<Vec<_>>() {
         table.broken(key, None, "says how to read a topic, but there is no `topic` beside it");
@@ -123,32 +171,82 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
         let rule = "belongs to a source with a name of its own, not to `defaults`";
         table.broken("topic", Some(&topic.topic), rule);
     }
-    Some(Entry { name: name?, shard, expire_after, topic })
+    let name = name?;
+    Some(Entry {
+        name,
+        shard,
+        expire_after,
+        decoder,
+        statuses,
+        fields,
+        soft_states,
+        time_zone,
+        topic,
+    })
+}
+
+fn decoder(table: &mut Node<'_>) -> Option<&'static Decoder> {
+    let word = table.text("decoder")?;
+    if word == CANONICAL {
+        return None;
+    }
+    let found = decoders::find(&word);
+    if found.is_none() {
+        let rule = format!("is no decoder; there are {CANONICAL}, {}", decoders::names());
+        table.broken("decoder", Some(&word), rule);
+    }
+    found
+}
+
+/// The source's own words for how bad a problem is.
+fn statuses(table: &mut Node<'_>) -> Vec<(Box<str>, Status)> {
+    let mut statuses = Vec::new();
+    for (word, status) in table.map("statuses") {
+        match Status::parse(&status) {
+            Some(status) => statuses.push((word.to_lowercase().into(), status)),
+            None => {
+                let key = format!("statuses.{word}");
+                let rule = "is none of ok, info, unknown, warning, critical";
+                table.broken(&key, Some(&status), rule);
+            }
+        }
+    }
+    statuses
+}
+
+/// Fields that stand for others; several names of one are tried in order.
+fn fields(table: &mut Node<'_>) -> Vec<(Field, Vec<Box<str>>)> {
+    let mut node = table.table("fields");
+    let mut fields = Vec::new();
+    for (name, field) in Field::ALL {
+        let names = node.texts(name);
+        if !names.is_empty() {
+            fields.push((field, names.into_iter().map(Into::into).collect()));
+        }
+    }
+    node.finish();
+    fields
+}
+
+fn time_zone(table: &mut Node<'_>) -> Option<TimeZone> {
+    let name = table.text("time_zone")?;
+    let zone = TimeZone::get(&name).ok();
+    if zone.is_none() {
+        let rule = "is no time zone of the IANA database, such as Europe/Berlin or UTC";
+        table.broken("time_zone", Some(&name), rule);
+    }
+    zone
 }
 
 fn topic(table: &mut Node<'_>, source: &str, journal: &Journal) -> Option<SourceTopic> {
     let name = table.text("topic");
-    // There is one decoder so far; the word is checked so that a wrong one is not taken for it.
-    table.word("decoder", (), &[("canonical", ())]);
     let keyed = table.flag("keyed", false);
     let start = start(table);
     let shared = !table.has("brokers");
     let brokers = brokers(table);
     let extra = client_settings(table);
     let name = name?;
-    if !is_topic_name(&name) {
-        table.broken("topic", Some(&name), TOPIC_NAME_RULE);
-    }
-    if shared && journal.kind == JournalKind::Sqlite {
-        table.missing(
-            "brokers",
-            "the topic is on Kafka, and the embedded journal has no brokers it could share",
-        );
-    }
-    let own = journal.kafka.topics.values().any(|topic| topic.name == name);
-    if own && shared && journal.kind == JournalKind::Kafka {
-        table.broken("topic", Some(&name), "is a topic of muster's own (journal.topics)");
-    }
+    check_topic(table, &name, shared, journal);
     Some(SourceTopic { source: Arc::from(source), topic: name, keyed, start, brokers, extra })
 }
 
@@ -190,8 +288,4 @@ fn limits(mut node: Node<'_>) -> Limits {
     };
     node.finish();
     limits
-}
-
-fn size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -5,7 +5,9 @@
 
 use std::path::PathBuf;
 
-use super::read::Node;
+use super::journal_section::{Journal, brokers, check_topic, client_settings};
+use super::read::{Node, size};
+use super::topology_topic::TopologyTopic;
 use super::{Problem, topology_file};
 use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
 use crate::model::{
@@ -34,6 +36,14 @@ const BY_MAX: usize = 5;
 const HOPS: (u64, u64) = (1, 8);
 const NODES: (u64, u64, u64) = (100_000, 1, 20_000_000);
 const EDGES: (u64, u64, u64) = (1_000_000, 1, 200_000_000);
+/// Keys that say how the topology's topic is read and mean nothing without one. `settle` and
+/// `read_within` have defaults and stand for themselves.
+const TOPIC_KEYS: [&str; 3] = ["brokers", "settings", "settings_files"];
+/// How long edges may rest, or a first reading may take.
+const SETTLE: (Span, Span, Span) =
+    (Span::from_secs(10), Span::from_millis(100), Span::from_secs(3_600));
+const READ_WITHIN: (Span, Span, Span) =
+    (Span::from_secs(60), Span::from_secs(1), Span::from_secs(3_600));
 const EDGES_LOOKED_AT: (u64, u64, u64) = (20_000, 1, 10_000_000);
 /// The range of windows and gaps; `0` would be no window at all.
 pub(super) const WINDOW: (Span, Span) = (Span::from_millis(1), WINDOW_MAX);
@@ -57,6 +67,7 @@ pub(super) struct Correlate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TopologyFile {
     file: Option<PathBuf>,
+    topic: Option<TopologyTopic>,
     nodes_max: u64,
     edges_max: u64,
     edges_looked_at: u64,
@@ -90,11 +101,10 @@ impl Correlate {
     /// # Errors
     /// Names what is wrong with it, and kinds of edges that a pattern asks for and it has not.
     pub(super) fn load(&mut self) -> Result<(), Vec<Problem>> {
-        let TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded } =
+        let TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded, .. } =
             &mut self.topology;
         let Some(path) = file else { return Ok(()) };
-        let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let read = topology_file::read(path, most(*nodes_max), most(*edges_max));
+        let read = topology_file::read(path, size(*nodes_max), size(*edges_max));
         let graph = read.map_err(|rule| {
             let value = Some(path.display().to_string());
             vec![Problem { key: "correlate.topology.file".to_owned(), value, rule }]
@@ -121,6 +131,9 @@ impl Correlate {
 
     /// How large the topology is, for an account of the config.
     pub(super) fn topology_summary(&self) -> String {
+        if let Some(TopologyTopic { topic, brokers, .. }) = &self.topology.topic {
+            return format!("; topology from the topic {topic} of {brokers}");
+        }
         let loaded = self.topology.loaded.as_ref();
         let graph = loaded.and_then(|topology| Some((topology, topology.graph.as_ref()?)));
         graph.map_or(String::new(), |(topology, graph)| {
@@ -130,6 +143,11 @@ impl Correlate {
         })
     }
 
+    /// The topic that the topology is in, if it is in one.
+    pub(super) fn topology_topic(&self) -> Option<&TopologyTopic> {
+        self.topology.topic.as_ref()
+    }
+
     /// The names of the patterns that are enabled.
     pub(super) fn names(&self) -> Vec<String> {
         let enabled = self.patterns.iter().filter(|entry| entry.enabled);
@@ -137,7 +155,7 @@ impl Correlate {
     }
 }
 
-pub(super) fn read(mut node: Node<'_>) -> Correlate {
+pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Correlate {
     let (least, most) = REOPEN_WINDOW;
     let reopen_window = node.span("reopen_window", Span::from_secs(1_800), least, most);
     let default = CorrelateSettings::DISMISS_FOR;
@@ -145,7 +163,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     let flapping = flapping(node.table("flapping"));
     let chronic = chronic(node.table("chronic"));
     let ok_memory_max = node.count("ok_memory_max", 200_000, 1, 100_000_000);
-    let topology = topology(node.table("topology"));
+    let topology = topology(node.table("topology"), journal);
     let patterns = match node.tables("patterns") {
         None => vec![
             general("cluster", Some(Span::from_secs(180))),
@@ -159,8 +177,12 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
                 if patterns.iter().any(|other| other.pattern.name == entry.pattern.name) {
                     table.broken("name", Some(&entry.pattern.name), "is the name of two patterns");
                 }
-                if entry.pattern.near.is_some() && topology.file.is_none() {
-                    let rule = "needs correlate.topology.file, which says what is near what";
+                if entry.pattern.near.is_some()
+                    && topology.file.is_none()
+                    && topology.topic.is_none()
+                {
+                    let rule = "needs correlate.topology.file or correlate.topology.topic, which \
+                                says what is near what";
                     table.broken("near", None, rule);
                 }
                 table.finish();
@@ -171,7 +193,7 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     };
     let maintenance = maintenance(&mut node);
     node.finish();
-    let ok_memory_max = usize::try_from(ok_memory_max).unwrap_or(usize::MAX);
+    let ok_memory_max = size(ok_memory_max);
     Correlate {
         reopen_window,
         dismiss_for,
@@ -184,14 +206,64 @@ pub(super) fn read(mut node: Node<'_>) -> Correlate {
     }
 }
 
-fn topology(mut table: Node<'_>) -> TopologyFile {
+fn topology(mut table: Node<'_>, journal: &Journal) -> TopologyFile {
     let mut count = |key, (default, least, most)| table.count(key, default, least, most);
     let nodes_max = count("nodes_max", NODES);
     let edges_max = count("edges_max", EDGES);
     let edges_looked_at = count("edges_looked_at", EDGES_LOOKED_AT);
     let file = table.text("file").map(PathBuf::from);
+    let bounds = (nodes_max, edges_max, edges_looked_at);
+    let topic = topology_topic(&mut table, journal, bounds);
+    if let (Some(_), Some(topic)) = (&file, &topic) {
+        let rule = "is given beside `file`; the edges are in the one or in the other";
+        table.broken("topic", Some(&topic.topic), rule);
+    }
     table.finish();
-    TopologyFile { file, nodes_max, edges_max, edges_looked_at, loaded: None }
+    TopologyFile { file, topic, nodes_max, edges_max, edges_looked_at, loaded: None }
+}
+
+fn topology_topic(
+    table: &mut Node<'_>,
+    journal: &Journal,
+    (nodes_max, edges_max, edges_looked_at): (u64, u64, u64),
+) -> Option<TopologyTopic> {
+    let name = table.text("topic");
+    let given = TOPIC_KEYS.into_iter().filter(|key| table.has(key)).collect::<Vec<_>>();
+    let is_shared = !given.contains(&"brokers");
+    let brokers = brokers(table);
+    let extra = client_settings(table);
+    let settle = table.span("settle", SETTLE.0, SETTLE.1, SETTLE.2);
+    let read_within = table.span("read_within", READ_WITHIN.0, READ_WITHIN.1, READ_WITHIN.2);
+    let Some(topic) = name else {
+        // As in the shipped file, which shows every key.
+        if brokers.is_some() || !extra.is_empty() {
+            for key in given {
+                let rule = "says how to read a topic, but there is no `topic` beside it";
+                table.broken(key, None, rule);
+            }
+        }
+        return None;
+    };
+    check_topic(table, &topic, is_shared, journal);
+    let (brokers, extra) = match brokers {
+        Some(brokers) => (brokers, extra),
+        None => {
+            let mut both = journal.kafka.extra.clone();
+            both.extend(extra);
+            (journal.kafka.brokers.clone(), both)
+        }
+    };
+    Some(TopologyTopic {
+        topic,
+        brokers,
+        extra,
+        is_shared,
+        settle,
+        read_within,
+        nodes_max: size(nodes_max),
+        edges_max: size(edges_max),
+        edges_looked_at: u32::try_from(edges_looked_at).unwrap_or(u32::MAX),
+    })
 }
 
 fn near(table: &mut Node<'_>) -> Option<Near> {

@@ -118,6 +118,24 @@ pub(super) fn client_settings(node: &mut Node<'_>) -> BTreeMap<String, String> {
     settings
 }
 
+/// Checks the name of a topic that is not Muster's, and that it has brokers: those beside it, or
+/// the journal's where it shares them.
+pub(super) fn check_topic(table: &mut Node<'_>, name: &str, is_shared: bool, journal: &Journal) {
+    if !is_topic_name(name) {
+        table.broken("topic", Some(name), TOPIC_NAME_RULE);
+    }
+    if is_shared && journal.kind == JournalKind::Sqlite {
+        table.missing(
+            "brokers",
+            "the topic is on Kafka, and the embedded journal has no brokers it could share",
+        );
+    }
+    let own = journal.kafka.topics.values().any(|topic| topic.name == name);
+    if own && is_shared && journal.kind == JournalKind::Kafka {
+        table.broken("topic", Some(name), "is a topic of muster's own (journal.topics)");
+    }
+}
+
 /// The same settings with the values of those that look like secrets hidden.
 pub(super) fn mask(settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let secret = |name: &str| {

@@ -1,6 +1,6 @@
 //! `notify.silences` and `notify.inhibit`: what is muted, and its bounds.
 
-use super::read::Node;
+use super::read::{Node, size};
 use crate::model::Span;
 use crate::model::silence::{InhibitRule, SilenceSettings};
 
@@ -52,8 +52,4 @@ pub(super) fn read(notify: &mut Node<'_>) -> Mute {
         );
     }
     Mute { silences, inhibit }
-}
-
-fn size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -371,6 +371,11 @@ impl<'a> Node<'a> {
     }
 }
 
+/// A number that counts what is held in memory.
+pub(super) fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// A value as the file had it, near enough to find it there.
 fn shown(kind: &ValueKind) -> String {
     match kind {

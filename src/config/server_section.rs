@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
-use super::read::Node;
+use super::read::{Node, size};
 use crate::api::Settings;
 use crate::model::Span;
 use crate::telemetry::logs::Format;
@@ -27,10 +27,10 @@ pub(super) fn read_api(mut node: Node<'_>) -> Settings {
     node.finish();
     Settings {
         listen: parsed.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8_080))),
-        body_bytes: usize::try_from(body_bytes).unwrap_or(usize::MAX),
+        body_bytes: size(body_bytes),
         header_timeout,
         timeout,
-        connections: usize::try_from(connections).unwrap_or(usize::MAX),
+        connections: size(connections),
     }
 }
 

@@ -43,28 +43,39 @@ pub(super) fn read(path: &Path, nodes_max: usize, edges_max: usize) -> Result<Gr
     match path.extension().and_then(|end| end.to_str()) {
         Some("csv") => {
             let mut columns = None;
-            each_line(file, |line| csv(line, &mut columns, &mut builder))?;
+            each_line(file, LINE_BYTES, "edge", |line| csv(line, &mut columns, &mut builder))?;
         }
-        Some("jsonl" | "ndjson" | "json") => each_line(file, |line| json(line, &mut builder))?,
+        Some("jsonl" | "ndjson" | "json") => {
+            each_line(file, LINE_BYTES, "edge", |line| json(line, &mut builder))?
+        }
         Some("yaml" | "yml") => yaml(&file, path, &mut builder)?,
         _ => return Err("is of no known kind; name it .csv, .jsonl, .ndjson or .yaml".to_owned()),
     }
     builder.build()
 }
 
-fn each_line(file: File, mut line: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
+/// Hands over each line that is not blank, without its end; `what` is what stands on one.
+///
+/// # Errors
+/// Names the line.
+pub(super) fn each_line(
+    file: File,
+    most: u64,
+    what: &str,
+    mut line: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), String> {
     use std::io::Read as _;
     let mut file = BufReader::new(file);
     let mut bytes = Vec::new();
     for number in 1_u64.. {
         bytes.clear();
-        let read = file.by_ref().take(LINE_BYTES + 1).read_until(b'\n', &mut bytes);
+        let read = file.by_ref().take(most + 1).read_until(b'\n', &mut bytes);
         let at = |why: String| format!("line {number}: {why}");
         if read.map_err(|error| at(error.to_string()))? == 0 {
             break;
         }
-        if bytes.len() as u64 > LINE_BYTES {
-            return Err(at(format!("is longer than {LINE_BYTES} bytes; one edge a line")));
+        if bytes.len() as u64 > most {
+            return Err(at(format!("is longer than {most} bytes; one {what} a line")));
         }
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| at(format!("is no UTF-8 ({error}); save the file as UTF-8")))?;
@@ -89,6 +100,28 @@ fn json(line: &str, builder: &mut Builder) -> Result<(), String> {
         )
     })?;
     add(builder, &edge)
+}
+
+/// The text of a record that is an edge, once that it is one is known.
+///
+/// # Errors
+/// Names the field and what to do.
+pub(super) fn record(bytes: &[u8]) -> Result<Box<str>, String> {
+    if bytes.len() as u64 > LINE_BYTES {
+        return Err(format!("it is longer than {LINE_BYTES} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| format!("it is no UTF-8 ({error})"))?;
+    // Alone: what is wrong with it is known, whatever else there is.
+    add_record(text, &mut Builder::new(2, 1))?;
+    Ok(text.into())
+}
+
+/// Adds the edge of a record.
+///
+/// # Errors
+/// Names the field, or the bound that is passed.
+pub(super) fn add_record(text: &str, builder: &mut Builder) -> Result<(), String> {
+    json(text, builder)
 }
 
 /// Where each of the five columns is; `kind` may be missing.

@@ -333,11 +333,19 @@ fn hear(alert: &mut Alert, now: Timestamp, word: Word, update: Update) {
 }
 
 fn take_content(alert: &mut Alert, event: Event) {
+    if is_bare(&event) {
+        return;
+    }
     alert.host = event.host;
     alert.check = event.check;
     alert.description = event.description;
     alert.tags = event.tags;
     alert.links = event.links;
+}
+
+/// Whether an event says no more than which problem of the sender's is over.
+fn is_bare(event: &Event) -> bool {
+    event.host.is_empty()
 }
 
 /// Rule 1: by time, then by status, then by content, so that the order of arrival does not matter.
@@ -347,6 +355,9 @@ fn is_newer(event: &Event, status: Status, alert: &Alert) -> bool {
     if new != known {
         // An expired alert keeps its last status; whatever is newer than it decides.
         return new > known;
+    }
+    if is_bare(event) {
+        return false;
     }
     // Only what collect counts as a change comes first: text and links it may have kept to itself,
     // so that they must not decide which tags stand.

@@ -107,7 +107,9 @@ fn apply(state: &mut State, touched: &mut Touched, now: Timestamp, command: &Com
         Action::Recorrelate { shard, mode } => {
             Ok(recorrelate::recorrelate(state, touched, now, command, (shard.as_deref(), *mode)))
         }
-        Action::MaintenancePut { plan } => maintenance::put(state, now, command, plan),
+        Action::MaintenancePut { plan, mode } => {
+            maintenance::put(state, now, command, (plan, *mode))
+        }
         Action::MaintenanceEnd { id } => maintenance::end(state, now, id),
     }
 }
@@ -154,10 +156,11 @@ pub(super) fn answer(state: &mut State, partition: u32, asked: Asked) -> Outgoin
     match asked {
         Asked::Again(result) => to_incidents(&result),
         Asked::New(command, answer) => {
+            let only_counts = command.action.only_counts();
             let result = finish(state, partition, command, answer);
             let record = to_incidents(&result);
             // Whoever sends the count along must not get the answer that asked for it.
-            if result.outcome != Outcome::Refused(Refused::Confirm) {
+            if result.outcome != Outcome::Refused(Refused::Confirm) && !only_counts {
                 state.requests.remember(result);
             }
             record

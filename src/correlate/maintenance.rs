@@ -16,8 +16,8 @@ use super::commands::{Answer, Done};
 use super::deadlines::Timer;
 use super::state::State;
 use super::touched::Touched;
-use crate::model::command::{Command, Refused};
-use crate::model::maintenance::{KEPT, PLANS_MAX};
+use crate::model::command::{Command, Mode, Refused};
+use crate::model::maintenance::{KEPT, PLANS_MAX, UNCONFIRMED_MAX};
 use crate::model::matcher::{Labels, Values};
 use crate::model::{
     Alert, AlertId, Event, Maintained, MaintenanceId, MatcherIndex, Plan, Span, Status, Timestamp,
@@ -31,8 +31,6 @@ const LOOKED_MAX: usize = 10_000;
 const MARKED_MAX: usize = 500;
 /// How long after its window an event that happened within it is still part of it, by log time.
 const LATE_MAX: Span = Span::from_secs(86_400);
-/// How many alerts may be marked at once without their number being confirmed.
-const UNCONFIRMED_MAX: u64 = 10;
 
 /// Where a plan is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,8 +366,13 @@ fn anew(plans: &Plans, now: Timestamp, alert: &Alert) -> Option<Maintained> {
     }
 }
 
-/// Somebody puts a plan in force, or another in its place.
-pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &str) -> Done {
+/// Somebody puts a plan in force, or another in its place, or asks how many alerts that would mark.
+pub(super) fn put(
+    state: &mut State,
+    now: Timestamp,
+    command: &Command,
+    (json, mode): (&str, Mode),
+) -> Done {
     let id = MaintenanceId::of(&format!("request {}", command.request));
     let plan = match maintenance::read(json, id, &command.actor) {
         Ok(plan) => plan,
@@ -392,6 +395,10 @@ pub(super) fn put(state: &mut State, now: Timestamp, command: &Command, json: &s
     }
     let count = would_mark(state, now, &plan);
     let free = count <= UNCONFIRMED_MAX;
+    if mode == Mode::DryRun {
+        let message = format!("{count} alerts that fire would be in maintenance at once");
+        return Err(Answer { count, ..Answer::refused(Refused::Confirm, message) });
+    }
     if !free && command.confirm.is_none_or(|confirmed| confirmed < count) {
         let message = format!(
             "{count} alerts that fire would be in maintenance at once; to do so, send this again \

@@ -245,8 +245,7 @@ fn turn_into(
     ids: &BTreeMap<IncidentId, IncidentId>,
 ) {
     let touch = reshape::tell(state, touched, order, id, ChangeKind::Recorrelated);
-    let told: BTreeSet<AlertId> = touch.concerned.iter().copied().collect();
-    touch.concerned.extend(group.members.iter().filter(|alert| !told.contains(alert)));
+    touch.concern(group.members.iter().copied());
     let Incident { first, latest, pairs, tags, continues, continued_by, hold, .. } = group.row;
     state.change_incident(id, |row| {
         (row.first, row.latest, row.pairs, row.tags) = (first, latest, pairs, tags);

@@ -36,14 +36,14 @@ pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Opt
             return None;
         }
         if early {
-            state.change_incident(id, |incident| wait(incident, &touch.concerned));
+            state.change_incident(id, |incident| wait(incident, touch.concerned()));
             return None;
         }
         kinds.push(ChangeKind::Updated);
     }
     let only_updated = kinds == [ChangeKind::Updated];
     let severity = held.row.severity.max(held.status());
-    let mut concerned = touch.concerned;
+    let mut concerned = touch.take_concerned();
     for waiting in &held.row.updates {
         if !concerned.contains(waiting) {
             concerned.push(*waiting);

@@ -300,7 +300,7 @@ fn carry(
         let touch = tell(state, touched, order, into, told);
         touch.at = touch.at.max(changed);
         touch.joined.extend(&alerts);
-        touch.concerned.extend(&alerts);
+        touch.concern(alerts.iter().copied());
         state.change_incident(into, |row| {
             row.latest = row.latest.max(latest);
             row.reshaped_at = Some(order.now);

@@ -39,7 +39,7 @@ pub(super) struct Touch {
     /// Which command moved alerts, as a change names it.
     pub(super) reshaped: Option<ChangeKind>,
     /// Alerts that changed, in order, each once.
-    pub(super) concerned: Vec<AlertId>,
+    concerned: Vec<AlertId>,
     /// The same, so that a record that ends very many does not look through them each time.
     known: BTreeSet<AlertId>,
     /// An alert's tags, text or own status changed, or it fires again.
@@ -64,10 +64,20 @@ pub(super) struct Touch {
 }
 
 impl Touch {
-    fn concerns(&mut self, alert: AlertId) {
-        if self.known.insert(alert) {
-            self.concerned.push(alert);
-        }
+    /// It is about these alerts, too.
+    pub(super) fn concern(&mut self, alerts: impl IntoIterator<Item = AlertId>) {
+        let new = alerts.into_iter().filter(|alert| self.known.insert(*alert));
+        self.concerned.extend(new);
+    }
+
+    /// Takes them out, once no more come.
+    pub(super) fn take_concerned(&mut self) -> Vec<AlertId> {
+        std::mem::take(&mut self.concerned)
+    }
+
+    /// Alerts that changed, in order, each once.
+    pub(super) fn concerned(&self) -> &[AlertId] {
+        &self.concerned
     }
 
     /// What left and joined again, or joined and left again, did neither.
@@ -120,7 +130,7 @@ impl Touched {
         at: Timestamp,
     ) -> &mut Touch {
         let touch = self.incident(state, incident, at);
-        touch.concerns(alert);
+        touch.concern([alert]);
         touch
     }
 
@@ -146,14 +156,33 @@ impl Touched {
             let flapping = held.flapping.iter().map(|(_, alert)| *alert).take(REMINDED_MAX);
             let touch = self.incident(state, id, held.row.changed_at);
             touch.reminded = true;
-            for alert in flapping {
-                touch.concerns(alert);
-            }
+            touch.concern(flapping);
         }
     }
 
     /// Each incident once, in the order in which they were first touched.
     pub(super) fn into_order(mut self) -> impl Iterator<Item = (IncidentId, Touch)> {
         self.order.into_iter().filter_map(move |id| Some((id, self.by_id.remove(&id)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Identity;
+
+    #[test]
+    fn an_alert_is_told_once_in_whatever_way_it_was_touched() {
+        let alert = |host: &str| {
+            let identity = Identity::new("nagios", Some(host), None, None);
+            AlertId::derive(Timestamp::from_millis(1), &identity, 0)
+        };
+        let (one, other) = (alert("web-1"), alert("web-2"));
+        let mut touch = Touch::default();
+        // As a recorrelation does, and what its record sets off after it.
+        touch.concern([one, other]);
+        touch.concern([other]);
+        touch.concern([one]);
+        assert_eq!(touch.concerned(), [one, other]);
     }
 }

@@ -190,14 +190,8 @@ pub fn create_topic(
     settings: &[(&str, &str)],
 ) -> Result<(), JournalError> {
     let cluster = Cluster::new(brokers, &std::collections::BTreeMap::new())?;
-    topics::create_one(&cluster, topic, partitions, settings)?;
-    for _ in 0..100 {
-        if topics::counts(&cluster)?.contains_key(topic) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Err(JournalError::retry(format!("create topic {topic}"), "it has no leader yet"))
+    topics::create_one(&cluster, topic, (partitions, 1), settings)?;
+    topics::await_leader(&cluster, topic)
 }
 
 /// Deletes the records of a partition before an offset.

@@ -36,14 +36,13 @@ impl KafkaFollower {
     pub(super) fn open(
         cluster: &Cluster,
         group: &str,
-        (topic, name, partitions): (Topic, &str, u32),
+        (kinds, name, partitions): (Kinds, &str, u32),
         from: From,
     ) -> Result<Self, JournalError> {
         let failed = |error| journal_error(format!("follow {name}"), &error);
         let config = cluster.reader(group, Pace::Latency);
         let member: Member = config.create_with_context(Context::default()).map_err(failed)?;
         let member = Arc::new(member);
-        let kinds = kinds(topic);
         let reader = Reader::new(Arc::clone(&member), &[name.to_owned()], kinds, 10_000);
         let looker: Member =
             cluster.looker().create_with_context(Context::default()).map_err(failed)?;

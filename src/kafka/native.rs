@@ -22,7 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::context::Context;
 use crate::journal::Records;
 use crate::model::Timestamp;
-use crate::stage::{Kind, Offset, Record, Slot};
+use crate::stage::{Headed, Kind, Offset, Record, Slot};
 
 /// A consumer of ours.
 pub(super) type Member = BaseConsumer<Context>;
@@ -169,7 +169,7 @@ impl Reader {
                     Kinds::Row => Kind::Row,
                     Kinds::Header => kind(message),
                 };
-                batch.messages.push(message);
+                batch.messages.push(Message(message));
                 batch.meta.push((slot, kind));
                 continue;
             }
@@ -220,9 +220,42 @@ impl Drop for Reader {
     }
 }
 
+/// A record in the client's own memory; alive as long as its batch.
+#[derive(Debug)]
+struct Message(*mut sys::rd_kafka_message_t);
+
+impl Headed for Message {
+    fn each(&self, sink: &mut dyn FnMut(&str, &[u8])) {
+        let good = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive; its headers live as long as it does.
+        if unsafe { sys::rd_kafka_message_headers(self.0, &raw mut headers) } != good {
+            return;
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the headers are alive, and what is found lives as long as they do.
+            let (name, value) = unsafe {
+                if sys::rd_kafka_header_get_all(
+                    headers,
+                    index,
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut size,
+                ) != good
+                {
+                    return;
+                }
+                (CStr::from_ptr(name), bytes(value.cast(), size))
+            };
+            sink(&name.to_string_lossy(), value.unwrap_or_default());
+        }
+    }
+}
+
 /// Records in the client's own memory.
 pub(super) struct NativeBatch {
-    messages: Vec<*mut sys::rd_kafka_message_t>,
+    messages: Vec<Message>,
     meta: Vec<(Slot, Kind)>,
     _consumer: Arc<Member>,
 }
@@ -237,7 +270,8 @@ impl Records for NativeBatch {
 
     fn get(&self, index: usize) -> (Slot, Record<'_>) {
         let (slot, kind) = self.meta[index];
-        let message = self.messages[index];
+        let held = &self.messages[index];
+        let message = held.0;
         // SAFETY: the message lives as long as this batch; the client does not change it.
         let (time, offset, key, value) = unsafe {
             let time = sys::rd_kafka_message_timestamp(message, ptr::null_mut());
@@ -247,7 +281,7 @@ impl Records for NativeBatch {
             (time, message.offset, key, value)
         };
         let time = Timestamp::from_millis(time);
-        (slot, Record { offset: Offset(offset), time, kind, key, value })
+        (slot, Record { offset: Offset(offset), time, kind, key, value, headers: Some(held) })
     }
 }
 
@@ -255,7 +289,7 @@ impl Drop for NativeBatch {
     fn drop(&mut self) {
         for message in self.messages.drain(..) {
             // SAFETY: ours, destroyed once; no record borrowed from us outlives us.
-            unsafe { sys::rd_kafka_message_destroy(message) };
+            unsafe { sys::rd_kafka_message_destroy(message.0) };
         }
     }
 }

@@ -120,11 +120,11 @@ pub(super) fn create(cluster: &Cluster, settings: &Settings) -> Result<Vec<Strin
 pub(super) fn create_one(
     cluster: &Cluster,
     name: &str,
-    partitions: u32,
+    (partitions, replicas): (u32, i32),
     settings: &[(&str, &str)],
 ) -> Result<(), JournalError> {
     let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
-    let new = NewTopic::new(name, count, TopicReplication::Fixed(1));
+    let new = NewTopic::new(name, count, TopicReplication::Fixed(replicas));
     let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
     let options = AdminOptions::new().operation_timeout(Some(CALL));
     let results = wait(admin(cluster)?.create_topics([&new], &options))?
@@ -137,15 +137,30 @@ pub(super) fn create_one(
     }
 }
 
+/// Waits until a new topic that is not Muster's can be used.
+pub(super) fn await_leader(cluster: &Cluster, name: &str) -> Result<(), JournalError> {
+    let known = || Ok(counts(cluster)?.contains_key(name));
+    until(known, || JournalError::retry(format!("create topic {name}"), "it has no leader yet"))
+}
+
 /// A new topic takes a moment until every broker knows it.
 fn settle(cluster: &Cluster, settings: &Settings) -> Result<(), JournalError> {
+    let known = || Ok(find(cluster, settings)?.len() == Topic::ALL.len());
+    until(known, || JournalError::retry("create topics", "the new topics have no leaders yet"))
+}
+
+/// Looks a hundred times in about ten seconds.
+fn until(
+    known: impl Fn() -> Result<bool, JournalError>,
+    never: impl Fn() -> JournalError,
+) -> Result<(), JournalError> {
     for _ in 0..100 {
-        if find(cluster, settings)?.len() == Topic::ALL.len() {
+        if known()? {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    Err(JournalError::retry("create topics", "the new topics have no leaders yet"))
+    Err(never())
 }
 
 /// Partition counts of those topics that exist.

@@ -197,6 +197,8 @@ pub enum Action {
     MaintenancePut {
         /// The plan, as JSON.
         plan: Box<str>,
+        /// Whether it is done, or only said how many alerts it would mark.
+        mode: Mode,
     },
     /// A maintenance plan is over.
     MaintenanceEnd {
@@ -233,6 +235,25 @@ impl Action {
             Self::Recorrelate { mode, .. } => matches!(mode, Mode::Apply),
             _ => false,
         }
+    }
+
+    /// The same, only to hear how much it would touch: of a maintenance plan, which a partition with
+    /// few of its alerts would put in force unasked.
+    #[must_use]
+    pub fn dry_run(&self) -> Self {
+        match self {
+            Self::MaintenancePut { plan, .. } => {
+                Self::MaintenancePut { plan: plan.clone(), mode: Mode::DryRun }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it only asks how many alerts a maintenance plan would mark: its answer is of no use
+    /// to a later one.
+    #[must_use]
+    pub const fn only_counts(&self) -> bool {
+        matches!(self, Self::MaintenancePut { mode: Mode::DryRun, .. })
     }
 
     /// The word for it in every format.

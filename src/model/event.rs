@@ -72,6 +72,14 @@ pub enum Report {
     Acknowledged,
 }
 
+impl Report {
+    /// Whether something is wrong; else a problem is over, or acknowledged.
+    #[must_use]
+    pub fn is_problem(self) -> bool {
+        !matches!(self, Self::Acknowledged | Self::Status(Status::Ok))
+    }
+}
+
 /// Named web addresses, sorted by name.
 pub type Links = BTreeMap<Box<str>, Box<str>>;
 
@@ -80,7 +88,8 @@ pub type Links = BTreeMap<Box<str>, Box<str>>;
 pub struct Event {
     /// The monitoring system, such as `nagios` or `zabbix.dc2`.
     pub source: Box<str>,
-    /// The primary property: what the event is about.
+    /// The primary property: what the event is about. Empty where an event says no more than that
+    /// the problem of its key is over, or acknowledged: its alert keeps what it has.
     pub host: Box<str>,
     /// The secondary property: what was looked at; empty where there is none.
     pub check: Box<str>,

@@ -22,6 +22,8 @@ pub const MATCHERS_MAX: usize = 50;
 pub const CONFIGURED_MAX: usize = 1_000;
 /// How many plans there are at most, those of the config among them.
 pub const PLANS_MAX: usize = 10_000;
+/// How many alerts may be put in maintenance at once without their number being confirmed.
+pub const UNCONFIRMED_MAX: u64 = 10;
 /// How long a plan that somebody asked for is kept once it is over, by log time.
 pub const KEPT: Span = Span::from_secs(86_400);
 /// The longest window that comes once.

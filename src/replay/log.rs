@@ -141,7 +141,7 @@ impl Partition {
     fn apply(&mut self, slot: Slot, time: Timestamp, kind: Kind, value: &[u8], out: &mut Output) {
         let offset = Offset(self.read);
         self.read += 1;
-        let record = Record { offset, time, kind, key: None, value: Some(value) };
+        let record = Record { offset, time, kind, key: None, value: Some(value), headers: None };
         self.correlate.apply(slot, &record, out);
     }
 }

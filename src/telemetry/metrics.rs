@@ -80,6 +80,10 @@ pub struct Metrics {
     pub muted: IntCounterVec,
     /// How far the log's time is ahead of this machine's clock.
     pub log_ahead_seconds: Gauge,
+    /// Edges that the topology's topic holds.
+    pub topology_edges: IntGauge,
+    /// Graphs of the topology's topic, by what became of them.
+    pub topology_graphs: IntCounterVec,
     reload_success: IntGauge,
     reload_success_time: Gauge,
     reloads: IntCounterVec,
@@ -99,7 +103,7 @@ impl Metrics {
             events: counters(
                 r,
                 "muster_events_total",
-                "Events in, by source and what became of them; `reason` says why where they were rejected.",
+                "Events in, by source and what became of them; `reason` says why where they were rejected; `dropped` are soft states, `ignored` payloads that say nothing of an alert.",
                 &["source", "outcome", "reason"],
             )?,
             limited: counters(
@@ -192,7 +196,7 @@ impl Metrics {
             unreadable: counters(
                 r,
                 "muster_unreadable_records_total",
-                "Records of Muster's own topics that could not be read and were skipped, by group: alarm on any.",
+                "Records of Muster's own topics, and of the topology's (group `topology`), that could not be read and were skipped, by group: alarm on any.",
                 &["group"],
             )?,
             deliveries: counters(
@@ -263,6 +267,17 @@ impl Metrics {
                 r,
                 "muster_log_ahead_seconds",
                 "How far the log's append time is ahead of this machine's clock; alarm above 300.",
+            )?,
+            topology_edges: gauge(
+                r,
+                "muster_topology_edges",
+                "Edges that the topic of `correlate.topology.topic` held when its graph was last looked at.",
+            )?,
+            topology_graphs: counters(
+                r,
+                "muster_topology_graphs_total",
+                "Graphs from the topology's topic, by outcome (in_force, failed: the topic could not be read or holds too much).",
+                &["outcome"],
             )?,
             reload_success: gauge(
                 r,

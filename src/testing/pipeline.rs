@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::collect::{self, Collect, Duty, Room};
+use crate::collect::{self, Collect, Duty, Origin, Room};
 use crate::correlate::Correlate;
 use crate::model::{CorrelateSettings, Timestamp};
 use crate::stage::{
@@ -235,6 +235,7 @@ impl Pipeline {
             kind: logged.kind,
             key: None,
             value: Some(&logged.value),
+            headers: None,
         };
         self.correlate.apply(Slot::default(), &record, &mut out);
         self.log.push(logged);
@@ -277,7 +278,8 @@ impl Pipeline {
             let offset = Offset(self.read);
             self.read += 1;
             let value = value.as_deref();
-            let record = Record { offset, time: arrival, kind: *kind, key: None, value };
+            let record =
+                Record { offset, time: arrival, kind: *kind, key: None, value, headers: None };
             collect.apply(Slot::default(), &record, &mut out);
         }
         collect.seal(&mut out);
@@ -303,5 +305,5 @@ impl Pipeline {
 
 fn stage(settings: &Arc<collect::Settings>, duty: Duty) -> Collect {
     let room = Room::new(settings.cache_max);
-    Collect::new(Arc::clone(settings), duty, Arc::new(["input".into()]), room, SEED)
+    Collect::new(Arc::clone(settings), duty, Arc::new([Origin::canonical("input")]), room, SEED)
 }

@@ -213,15 +213,14 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let everybody = collect::SourceSettings {
-            name: "defaults".into(),
-            shard: "default".into(),
             expire_after: Span::from_secs(7 * 86_400),
+            ..collect::SourceSettings::new("defaults")
         };
         let scenario = Scenario {
             collect: collect::Settings {
                 sources: vec![everybody],
                 cache_max: 1_000,
-                limits: collect::Limits::default(),
+                ..collect::Settings::default()
             },
             correlate: CorrelateSettings::default(),
             steps: Vec::new(),

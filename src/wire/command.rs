@@ -96,7 +96,10 @@ fn action(fields: &mut Fields) -> Result<Action, WireError> {
             shard: fields.name("shard")?,
             mode: if fields.flag("apply")? { Mode::Apply } else { Mode::DryRun },
         },
-        "maintenance_put" => Action::MaintenancePut { plan: fields.plan()? },
+        "maintenance_put" => Action::MaintenancePut {
+            plan: fields.plan()?,
+            mode: if fields.flag("dry_run")? { Mode::DryRun } else { Mode::Apply },
+        },
         "maintenance_end" => {
             Action::MaintenanceEnd { id: fields.name("id")?.ok_or_else(|| missing("id"))? }
         }
@@ -156,7 +159,12 @@ fn arguments(action: &Action) -> Vec<(&'static str, Value)> {
                 some.push(("apply", true.into()));
             }
         }
-        Action::MaintenancePut { plan } => some.push(("plan", plan.as_ref().into())),
+        Action::MaintenancePut { plan, mode } => {
+            some.push(("plan", plan.as_ref().into()));
+            if *mode == Mode::DryRun {
+                some.push(("dry_run", true.into()));
+            }
+        }
         Action::MaintenanceEnd { id } => some.push(("id", id.as_ref().into())),
     }
     some

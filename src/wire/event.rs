@@ -74,6 +74,12 @@ pub fn encode(event: &Event, arrival: Timestamp) -> Vec<u8> {
     to_vec(&Writing::new(event, Some(arrival)), 768)
 }
 
+/// An event in canonical form as a publisher would send it.
+#[must_use]
+pub fn canonical(event: &Event) -> Vec<u8> {
+    to_vec(&Writing::new(event, None), 768)
+}
+
 /// An event inside another form.
 pub(super) fn nested<S: serde::Serializer>(
     event: &&Event,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::collect::decode::Incoming;
 use crate::journal::{Appender, Commit, Feed, JournalError, OwnedRecord, Polled};
 use crate::model::Timestamp;
 use crate::stage::{Kind, Offset, Outgoing, Reason, Slot, Tally};
@@ -59,14 +60,16 @@ pub struct Decoded {
     pub events: Vec<Vec<u8>>,
     /// What was set aside.
     pub rejected: Vec<Rejected>,
+    /// What was read and says nothing of an alert, or is not to count: why.
+    pub ignored: Vec<String>,
     /// The dead letters of what was set aside.
     pub dead_letters: Vec<Outgoing>,
     /// What is counted once all of it is durable: what was rejected, which limits cut.
     pub tally: Tally,
 }
 
-/// Reads a request's bytes; the time is its arrival.
-pub type Decode = dyn Fn(&[u8], Timestamp) -> Decoded + Send + Sync;
+/// Reads a request.
+pub type Decode = dyn Fn(&Incoming<'_>) -> Decoded + Send + Sync;
 
 /// What became of a request once all of it is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub struct Answer {
     pub accepted: usize,
     /// Those that were not; they are dead letters now.
     pub rejected: Vec<Rejected>,
+    /// What was read and says nothing of an alert, or is not to count: why.
+    pub ignored: Vec<String>,
 }
 
 /// Why a request was not taken; nothing of it is known to be durable, and it may be sent again.
@@ -147,17 +152,14 @@ impl Intake {
     ///
     /// # Errors
     /// When it could not be taken; it may be sent again.
-    pub async fn submit(
-        &self,
-        body: &[u8],
-        arrival: Timestamp,
-        mut hold: Hold,
-    ) -> Result<Answer, Refused> {
-        let Decoded { events, rejected, dead_letters, tally } = (self.decode)(body, arrival);
+    pub async fn submit(&self, incoming: &Incoming<'_>, mut hold: Hold) -> Result<Answer, Refused> {
+        let arrival = incoming.arrival;
+        let Decoded { events, rejected, ignored, dead_letters, tally } = (self.decode)(incoming);
         let accepted = events.len();
         if events.is_empty() && dead_letters.is_empty() {
-            // An empty list: there is nothing to make durable.
-            return Ok(Answer { accepted, rejected });
+            // There is nothing to make durable.
+            self.metrics.add(&tally);
+            return Ok(Answer { accepted, rejected, ignored });
         }
         let bytes = events.iter().map(Vec::len).chain(dead_letters.iter().map(|d| d.value.len()));
         if !hold.set(bytes.sum()) {
@@ -183,7 +185,7 @@ impl Intake {
             Err(TrySendError::Disconnected(_)) => return Err(Refused::Closing),
         }
         match answer.await {
-            Ok(Ok(())) => Ok(Answer { accepted, rejected }),
+            Ok(Ok(())) => Ok(Answer { accepted, rejected, ignored }),
             Ok(Err(refused)) => Err(refused),
             // The worker is gone without a word.
             Err(_) => Err(Refused::Closing),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use muster::api::{Parts, Settings, bind, serve};
 use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
+use muster::collect;
+use muster::collect::decode::Incoming;
 use muster::journal::{Appender, Commit, Feed, JournalError, Polled};
 use muster::live::Live;
 use muster::model::alert::{Refusal, Side, TurnedDown};
@@ -83,9 +85,9 @@ fn outgoing(topic: Topic, value: &[u8]) -> Outgoing {
 }
 
 /// One event a word; words that begin with `!` lack a source.
-fn decode(body: &[u8], _: Timestamp) -> Decoded {
+fn decode(incoming: &Incoming<'_>) -> Decoded {
     let mut decoded = Decoded::default();
-    for (index, word) in String::from_utf8_lossy(body).split_whitespace().enumerate() {
+    for (index, word) in String::from_utf8_lossy(incoming.bytes).split_whitespace().enumerate() {
         if word.starts_with('!') {
             decoded.dead_letters.push(outgoing(Topic::DeadLetters, word.as_bytes()));
             let (reason, message) = (Reason::NoSource, format!("`{word}` has no source"));
@@ -141,6 +143,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
     let parts = Parts {
         settings: Live::new(settings.clone()),
+        collect: Live::new(collect::Settings::default()),
         rules: Live::new(CorrelateSettings::default()),
         reload: None,
         clock: clock.clone(),
@@ -943,6 +946,7 @@ fn a_plan_goes_to_every_partition_and_is_shown_as_one() {
     let written = [rig.written(0), rig.written(1)];
     assert_eq!(written[0], written[1]);
     assert_eq!(written[0]["action"], "maintenance_put");
+    assert_eq!(written[0]["dry_run"], true, "none is put in force before all were asked");
     let sent = written[0]["plan"].as_str().expect("a plan");
     let id = MaintenanceId::of("request r1");
     let plan = muster::wire::maintenance::read(sent, id, "ann").expect("as correlate reads it");
@@ -967,37 +971,74 @@ fn a_plan_goes_to_every_partition_and_is_shown_as_one() {
             });
         };
     // Many of the alerts are in one partition, few in the other.
-    learn(0, "maintenance_put", None, ASKS, 12);
-    learn(1, "maintenance_put", None, Outcome::Done, 3);
-    let refused = answer(stream);
-    assert_eq!((refused.status, refused.reason().as_str()), (409, "confirm"));
-    let said = refused.json()["error"]["message"].to_string();
-    for part in ["`confirm` 15", "1 of 2 partitions", "request id, r1"] {
-        assert!(said.contains(part), "{said}");
-    }
+    let counts = |many: u64, few: u64| {
+        learn(0, "maintenance_put", None, ASKS, many);
+        learn(1, "maintenance_put", None, ASKS, few);
+    };
+    let refused = |stream, parts: &[&str]| {
+        let refused = answer(stream);
+        assert_eq!((refused.status, refused.reason().as_str()), (409, "confirm"));
+        let said = refused.json()["error"]["message"].to_string();
+        for part in parts {
+            assert!(said.contains(part), "{said}");
+        }
+        said
+    };
     let shown = || rig.get(&format!("/v1/maintenance/{id}"));
-    assert_eq!(shown().json()["state"], "planned", "what is in force anywhere is shown");
+    counts(12, 3);
+    let said = refused(stream, &["15 would be touched", "`confirm` 15"]);
+    assert!(!said.contains("partitions"), "none did it: {said}");
+    assert_eq!(shown().status, 404);
+    // Less than there are is refused by the sum, and so is what any partition refuses.
+    let stream = ask("/v1/maintenance", Some(14));
+    assert_eq!(
+        (&rig.written(3)["dry_run"], &rig.written(3)["confirm"]),
+        (&json!(true), &json!(null))
+    );
+    counts(12, 3);
+    refused(stream, &["`confirm` 15"]);
     let stream = ask("/v1/maintenance", Some(15));
-    assert_eq!((&rig.written(2)["confirm"], &rig.written(3)["confirm"]), (&json!(15), &json!(15)));
-    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    rig.written(5);
+    learn(0, "maintenance_put", None, ASKS, 12);
+    learn(1, "maintenance_put", None, Outcome::Refused(Refused::TooMany), 0);
+    assert_eq!(answer(stream).reason().as_str(), "too_many");
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 6, "only questions so far");
+
+    // Each confirms what it found; one finds more meanwhile, and the same request finishes it.
+    let stream = ask("/v1/maintenance", Some(15));
+    rig.written(7);
+    counts(12, 3);
+    let sent = [rig.written(8), rig.written(9)];
+    assert_eq!([&sent[0]["confirm"], &sent[1]["confirm"]], [&json!(12), &json!(3)]);
+    assert!(sent.iter().all(|sent| sent.get("dry_run").is_none()), "{sent:?}");
+    learn(0, "maintenance_put", Some(12), Outcome::Done, 12);
+    learn(1, "maintenance_put", Some(3), ASKS, 11);
+    refused(stream, &["`confirm` 23", "1 of 2 partitions", "request id, r1"]);
+    assert_eq!(shown().json()["state"], "planned", "what is in force anywhere is shown");
+    let stream = ask("/v1/maintenance", Some(23));
+    rig.written(11);
+    learn(0, "maintenance_put", Some(12), Outcome::Done, 12);
+    learn(1, "maintenance_put", None, ASKS, 11);
+    assert_eq!(rig.written(13)["confirm"], 11);
+    learn(0, "maintenance_put", Some(12), Outcome::Done, 12);
+    learn(1, "maintenance_put", Some(11), Outcome::Done, 11);
     let done = answer(stream);
-    assert_eq!((done.status, &done.json()["count"]), (200, &json!(15)), "{}", done.body);
+    assert_eq!((done.status, &done.json()["count"]), (200, &json!(23)), "{}", done.body);
     assert_eq!(done.json()["maintenance"]["id"], id.to_string());
-    assert_eq!(done.json()["message"], "partition 0 speaks", "it names the plan, which all share");
     assert_eq!(answer(ask("/v1/maintenance", None)).json(), done.json());
-    assert_eq!(rig.gate.get(|state| state.appended.len()), 4, "the repeat was not written");
+    assert_eq!(rig.gate.get(|state| state.appended.len()), 14, "the repeat was not written");
 
     // What one partition does not know can be ended in the others.
     let end = format!("/v1/maintenance/{id}/end");
     let stream = rig.begin_command(&end, &json!({"actor": "ann", "request_id": "r2"}));
-    assert_eq!(rig.written(5)["id"], id.to_string());
+    assert_eq!(rig.written(15)["id"], id.to_string());
     learn(0, "maintenance_end", None, Outcome::Done, 2);
     learn(1, "maintenance_end", None, Outcome::Refused(Refused::UnknownPlan), 0);
     assert_eq!(answer(stream).status, 200);
     // A result that is told once more says nothing of what came since.
-    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    learn(0, "maintenance_put", Some(12), Outcome::Done, 12);
     rig.board.load_plans(Vec::new());
-    learn(0, "maintenance_put", Some(15), Outcome::Done, 12);
+    learn(0, "maintenance_put", Some(12), Outcome::Done, 12);
     assert_eq!((shown().status, shown().reason().as_str()), (404, "unknown_plan"));
     rig.stop.begin();
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use muster::collect::decode::{Decoded, decode};
+use muster::collect::decode::{Decoded, Incoming, decode};
 use muster::collect::{self, Limits};
 use muster::model::{
     Chronic, CorrelateSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
@@ -26,14 +26,23 @@ mod program;
 /// When everything arrives.
 const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_000);
 
+fn decoded(bytes: &[u8], limits: Limits) -> Decoded {
+    let origin = collect::Origin::canonical("test");
+    let settings = collect::Settings { limits, ..collect::Settings::default() };
+    decode(&Incoming { bytes, headers: &[], arrival: NOW, origin: &origin }, &settings)
+}
+
 fn pipeline(way: Way) -> Pipeline {
     let source = collect::SourceSettings {
-        name: "defaults".into(),
         shard: "main".into(),
         expire_after: Span::from_secs(7 * 86_400),
+        ..collect::SourceSettings::new("defaults")
     };
-    let collect =
-        collect::Settings { sources: vec![source], cache_max: 10_000, limits: Limits::default() };
+    let collect = collect::Settings {
+        sources: vec![source],
+        cache_max: 10_000,
+        ..collect::Settings::default()
+    };
     let pattern = Pattern {
         name: "cluster".into(),
         matchers: Matchers::default(),
@@ -575,7 +584,7 @@ fn nesting_up_to_the_limit_is_read() {
         );
         for (levels, events) in [(119, 1), (120, 0)] {
             let limits = Limits { depth: 120, ..Limits::default() };
-            let decoded = decode(&nested(levels), NOW, &limits);
+            let decoded = decoded(&nested(levels), limits);
             assert_eq!(decoded.events.len(), events, "{:?}", decoded.rejected);
         }
     });
@@ -587,11 +596,16 @@ fn nesting_up_to_the_limit_is_read() {
 fn limits_on_publishers_do_not_hit_muster_itself() {
     let limits = Limits { depth: 2, record_bytes: 1_024, ..Limits::default() };
     let source = collect::SourceSettings {
-        name: "defaults".into(),
         shard: "main".into(),
         expire_after: Span::from_secs(3_600),
+        ..collect::SourceSettings::new("defaults")
     };
-    let settings = collect::Settings { sources: vec![source], cache_max: 10, limits };
+    let settings = collect::Settings {
+        sources: vec![source],
+        cache_max: 10,
+        limits,
+        ..collect::Settings::default()
+    };
     let correlate = CorrelateSettings {
         reopen_window: Span::ZERO,
         ok_memory_max: 1,
@@ -768,9 +782,10 @@ proptest! {
 
     #[test]
     fn damage_ends_in_events_or_dead_letters(bytes in sent()) {
-        let first = decode(&bytes, NOW, &Limits::default());
-        let again = decode(&bytes, NOW, &Limits::default());
-        let Decoded { events, rejected, limited } = &first;
+        let first = decoded(&bytes, Limits::default());
+        let again = decoded(&bytes, Limits::default());
+        let Decoded { events, rejected, limited, silent } = &first;
+        prop_assert!(silent.is_empty(), "events in canonical form always say something");
         prop_assert_eq!(events, &again.events, "the same bytes, another answer");
         prop_assert_eq!(rejected, &again.rejected);
         prop_assert_eq!(limited, &again.limited);

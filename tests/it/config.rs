@@ -248,7 +248,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "collect: {sources: [{name: a, topic: t, brokers: 'k:1', decoder: xml}]}",
         "collect.sources[0].decoder",
         "xml",
-        "is none of canonical",
+        "is no decoder; there are canonical",
     ),
     (
         "collect: {sources: [{name: a, topic: t, brokers: 'k:1', start: soon}]}",

@@ -15,7 +15,8 @@ use muster::journal::{
 };
 use muster::kafka::bulk::{Publisher, create_topic, delete_before};
 use muster::kafka::{
-    Settings, SourceTopic, Sources, Start, TopicSettings, create_topics, open, sources,
+    Settings, SourceTopic, Sources, Start, TopicSettings, create_compacted, create_topics, open,
+    sources,
 };
 use muster::model::{Span, Timestamp};
 use muster::stage::{Kind, Offset, Outgoing, Route, Row, Slot, Topic};
@@ -711,6 +712,9 @@ fn topics_are_made_once_and_with_their_settings() {
     assert!(second.iter().all(|line| line.contains("exists, 3 partitions")), "{second:?}");
     let journal = open(&settings, clock()).expect("open");
     assert_eq!(journal.partitions(Topic::State), 3);
+    let edges = || create_compacted(&settings, "made.edges").expect("a topic");
+    assert_eq!(edges(), "made.edges: created, 1 partitions");
+    assert_eq!(edges(), "made.edges: exists, 1 partitions");
 }
 
 #[test]

@@ -297,15 +297,13 @@ fn chain() -> Topology {
 }
 
 fn sources(nagios: Span, others: Span, cache_max: usize) -> collect::Settings {
-    let source = |name: &str, expire_after| SourceSettings {
-        name: name.into(),
-        shard: "default".into(),
-        expire_after,
-    };
+    let source =
+        |name: &str, expire_after| SourceSettings { expire_after, ..SourceSettings::new(name) };
     collect::Settings {
         sources: vec![source("nagios", nagios), source("defaults", others)],
         cache_max,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     }
 }
 
@@ -961,7 +959,7 @@ proptest! {
             let value = Some(logged.value.as_slice());
             let at = Offset(i64::from(offset));
             let record =
-                Record { offset: at, time: logged.time, kind: logged.kind, key: None, value };
+                Record { offset: at, time: logged.time, kind: logged.kind, key: None, value, headers: None };
             again.apply(Slot::default(), &record, &mut out);
             let (told, answers): (Vec<_>, Vec<_>) =
                 out.records.into_iter().partition(|record| record.kind == Kind::Change);

@@ -29,7 +29,14 @@ fn apply(stage: &mut Correlate, records: &[Outgoing]) -> Output {
     let mut out = Output::default();
     for Outgoing { kind, value, .. } in records {
         let time = Timestamp::from_millis(1_763_913_600_000);
-        let record = Record { offset: Offset(0), time, kind: *kind, key: None, value: Some(value) };
+        let record = Record {
+            offset: Offset(0),
+            time,
+            kind: *kind,
+            key: None,
+            value: Some(value),
+            headers: None,
+        };
         stage.apply(Slot::default(), &record, &mut out);
     }
     stage.seal(&mut out);
@@ -153,6 +160,10 @@ fn a_config_names_what_is_wrong_with_near_and_the_file() {
     let config = near(&good, "near: {tag: host, hops: 2, kinds: [next]}").expect("a config");
     let summary = config.summary().join("\n");
     assert!(summary.contains("topology of 2 nodes and 1 edges"), "{summary}");
+    let secret = "topic: t, brokers: 'k:1', settings: {sasl.password: hush}";
+    let config = near(secret, "near: {tag: any, hops: 2}").expect("a topic is read at the start");
+    assert!(config.summary().join("\n").contains("topology from the topic t of k:1"));
+    assert!(!format!("{config:?}").contains("hush"), "no secret is shown");
     let missing = format!("file: {}", directory.path().join("none.csv").display());
     for (topology, pattern, words) in [
         ("", "near: {tag: host, hops: 2}", "correlate.patterns[0].near: needs correlate.topology"),
@@ -163,6 +174,18 @@ fn a_config_names_what_is_wrong_with_near_and_the_file() {
         (&good, "near: {tag: host, hops: 1, kinds: [nxt]}", "near.kinds: `nxt`"),
         (&good, "by: [host], near: {tag: host, hops: 1}", "is the tag of `near`"),
         (&missing, "by: [host]", "correlate.topology.file: "),
+        (&format!("{good}, topic: t"), "by: [host]", "topology.topic: `t` is given beside `file`"),
+        ("topic: t", "by: [host]", "correlate.topology.brokers: is missing"),
+        ("topic: t, brokers: k", "by: [host]", "correlate.topology.brokers: `k` is not a list"),
+        ("topic: 't t', brokers: 'k:1'", "by: [host]", "topology.topic: `t t` is no name"),
+        ("topic: t, brokers: 'k:1', settle: 1ms", "by: [host]", "topology.settle: `1ms`"),
+        ("topic: t, brokers: 'k:1', read_within: 0s", "by: [host]", "topology.read_within: `0s`"),
+        (
+            "topic: t, brokers: 'k:1', settings: {isolation.level: x}",
+            "by: [host]",
+            "correlate.topology.settings.isolation.level: is set by muster itself",
+        ),
+        ("brokers: 'k:1'", "by: [host]", "correlate.topology.brokers: says how to read a topic"),
         (&format!("{good}, nodes_max: 1"), "by: [host]", "line 2: holds more than 1 nodes"),
     ] {
         let error = near(topology, pattern).expect_err(words).to_string();

@@ -490,8 +490,9 @@ fn the_commands() -> Vec<Command> {
         Action::SplitAll { incident },
         Action::Undo { request: request("r-1") },
         Action::Recorrelate { shard: Some("tenant-a".into()), mode: Mode::Apply },
-        Action::MaintenancePut { plan: "{}".into() },
+        Action::MaintenancePut { plan: "{}".into(), mode: Mode::Apply },
         Action::MaintenanceEnd { id: "mnt_1".into() },
+        Action::MaintenancePut { plan: "{}".into(), mode: Mode::DryRun },
     ];
     let command = |(nth, action)| Command {
         request: request(&format!("r-{nth}")),
@@ -686,16 +687,17 @@ fn settings_are_stored_as_they_came() {
 /// An event of `muster.events` as the owner of its identity takes it.
 fn read_event(bytes: &[u8]) -> Event {
     let source = collect::SourceSettings {
-        name: "defaults".into(),
         shard: "main".into(),
         expire_after: Span::from_secs(3_600),
+        ..collect::SourceSettings::new("defaults")
     };
     let settings = collect::Settings {
         sources: vec![source],
         cache_max: 10,
         limits: collect::Limits::default(),
+        ..collect::Settings::default()
     };
-    let origins = Arc::new(["events".into()]);
+    let origins = Arc::new([collect::Origin::canonical("events")]);
     let mut stage = Collect::new(Arc::new(settings), Duty::Suppress, origins, Room::new(10), 7);
     let record = Record {
         offset: Offset(0),
@@ -704,6 +706,7 @@ fn read_event(bytes: &[u8]) -> Event {
         kind: Kind::Event,
         key: None,
         value: Some(bytes),
+        headers: None,
     };
     let mut out = Output::default();
     stage.apply(Slot::default(), &record, &mut out);

@@ -94,6 +94,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::collect::Origin;
+    use crate::collect::decode::Incoming;
     use crate::model::Status;
     use crate::model::event::Report;
 
@@ -102,13 +104,16 @@ mod tests {
         let start = Timestamp::from_millis(1_763_913_600_000);
         let mut feed = Feed::new(start);
         assert!(feed.machines() > 300);
-        let limits = crate::collect::Limits::default();
+        let settings = crate::collect::Settings::default();
+        let origin = Origin::canonical("demo");
         let mut last = BTreeMap::new();
         let (mut events, mut bad) = (0, BTreeMap::<u32, usize>::new());
         for second in 0..=SECONDS {
             let now = start + Span::from_secs(second.into());
             let (list, count) = feed.until(now);
-            let decoded = crate::collect::decode::decode(&list, Timestamp::MAX, &limits);
+            let arrival = Timestamp::MAX;
+            let incoming = Incoming { bytes: &list, headers: &[], arrival, origin: &origin };
+            let decoded = crate::collect::decode::decode(&incoming, &settings);
             assert_eq!((decoded.events.len() as u64, decoded.rejected.len()), (count, 0));
             for event in decoded.events {
                 // A clock may be off by 20 s of a demo's minute that is 36 minutes long.

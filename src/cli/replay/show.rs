@@ -263,14 +263,15 @@ fn swept_text(keys: &[String], runs: &[(Vec<String>, Run)]) -> String {
     text
 }
 
-fn counts(summary: Summary) -> [(&'static str, u64); 7] {
-    let Summary { events, repeats, late, rejected, alerts, incidents, changes, unread: _ } =
+fn counts(summary: Summary) -> [(&'static str, u64); 8] {
+    let Summary { events, repeats, late, rejected, dropped, alerts, incidents, changes, unread: _ } =
         summary;
     [
         ("events", events),
         ("repeats", repeats),
         ("late", late),
         ("rejected", rejected),
+        ("dropped", dropped),
         ("alerts", alerts),
         ("incidents", incidents),
         ("changes", changes),

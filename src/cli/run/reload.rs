@@ -15,7 +15,7 @@ use crate::collect::Collect;
 use crate::config::{Config, ConfigError};
 use crate::correlate::Correlate;
 use crate::live::Live;
-use crate::model::CorrelateSettings;
+use crate::model::{CorrelateSettings, Topology};
 use crate::notify::receiver::log::Lines;
 use crate::stage::{Outgoing, Slot, Stage};
 use crate::telemetry::{Metrics, logs};
@@ -32,6 +32,9 @@ pub(super) struct InForce {
     pub(super) correlate: Live<CorrelateSettings>,
     pub(super) notify: Live<notify::Settings>,
     pub(super) api: Live<api::Settings>,
+    /// What the topology's topic holds, where there is one: it takes the place of any other, and is
+    /// held while correlate's settings are replaced.
+    topology: Arc<Mutex<Option<Topology>>>,
     /// Where it runs: what goes by the rules of inhibition.
     pub(super) board: Arc<OnceLock<Arc<Board>>>,
 }
@@ -43,7 +46,47 @@ impl InForce {
             correlate: Live::new(config.correlate()),
             notify: Live::new(config.notify()),
             api: Live::new(config.api()),
+            topology: Arc::default(),
             board: Arc::default(),
+        }
+    }
+}
+
+impl InForce {
+    /// Has correlate go by a config, with the topology of the topic.
+    fn correlate_by(&self, config: &Config) {
+        let held = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = config.correlate();
+        match &*held {
+            Some(topology) => settings.topology = Some(topology.clone()),
+            // A topic is read from the next start on.
+            None if config.topology_topic().is_some() => {
+                settings.topology = self.correlate.get().topology.clone();
+            }
+            None => {}
+        }
+        self.correlate.set(settings);
+    }
+
+    /// Has correlate go by a topology that its topic holds; waits a moment until it does.
+    pub(super) fn topology_by(&self, topology: Topology) {
+        let mut held = self.topology.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = CorrelateSettings::clone(&self.correlate.get());
+        settings.topology = Some(topology.clone());
+        *held = Some(topology);
+        self.correlate.set(settings);
+        drop(held);
+        self.correlate_applied();
+    }
+
+    fn correlate_applied(&self) {
+        let since = Stopwatch::start();
+        while !self.correlate.is_applied() {
+            if since.elapsed() > APPLIED_WAIT {
+                warn!("correlate is busy; its settings come into force a little later");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -163,15 +206,8 @@ impl Reloader {
             self.in_force.collect.set(config.collect().renewed_from(&settings));
         }
         if has("correlate") {
-            self.in_force.correlate.set(config.correlate());
-            let since = Stopwatch::start();
-            while !self.in_force.correlate.is_applied() {
-                if since.elapsed() > APPLIED_WAIT {
-                    warn!("correlate is busy; its settings come into force a little later");
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            self.in_force.correlate_by(config);
+            self.in_force.correlate_applied();
         }
         if has("notify") {
             self.in_force.notify.set(config.notify());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::collect::{Collect, Duty, Room, Settings, SourceSettings};
+use crate::collect::hosts::{Domains, Hosts};
+use crate::collect::{Collect, Duty, Limits, Origin, Room, Settings, SourceSettings};
 use crate::model::Span;
 use crate::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 
@@ -122,22 +123,41 @@ fn limits() -> Limits {
     Limits { value_bytes: 24, ..Limits::default() }
 }
 
+/// `WEB-1.corp` is `web-1`: by a glance and when read in full.
+fn hosts() -> Hosts {
+    Hosts { lower_case: true, domains: Domains::All, aliases: None }
+}
+
 fn collect() -> Collect {
     let settings = Settings {
         sources: vec![SourceSettings {
-            name: "defaults".into(),
-            shard: "default".into(),
             expire_after: Span::from_secs(3_600),
+            ..SourceSettings::new("defaults")
         }],
+        hosts: hosts(),
         cache_max: 100,
         limits: limits(),
+        ..Settings::default()
     };
     let room = Room::new(settings.cache_max);
-    Collect::new(Arc::new(settings), Duty::Suppress, Arc::new(["input".into()]), room, 7)
+    Collect::new(
+        Arc::new(settings),
+        Duty::Suppress,
+        Arc::new([Origin::canonical("input")]),
+        room,
+        7,
+    )
 }
 
 fn apply(stage: &mut Collect, kind: Kind, bytes: &[u8]) -> Output {
-    let record = Record { offset: Offset(0), time: ARRIVAL, kind, key: None, value: Some(bytes) };
+    let record = Record {
+        offset: Offset(0),
+        time: ARRIVAL,
+        kind,
+        key: None,
+        value: Some(bytes),
+        headers: None,
+    };
     let mut out = Output::default();
     stage.apply(Slot::default(), &record, &mut out);
     stage.seal(&mut out);
@@ -167,10 +187,11 @@ proptest! {
 
 #[test]
 fn what_is_usual_gets_a_glance() {
+    let settings = Settings { limits: limits(), ..Settings::default() };
     let at = |event: &str| {
         let event = event.replace('@', &ARRIVAL.as_millis().to_string());
         let (form, keys) = (Form::Published, [(1, 2), (3, 4)]);
-        glance(event.as_bytes(), form, ARRIVAL, &limits(), &keys).is_some()
+        glance(event.as_bytes(), form, ARRIVAL, &settings, &keys).is_some()
     };
     for (number, event) in EVENTS.iter().enumerate() {
         assert_eq!(at(event), [0, 1, 2, 5, 6, 7].contains(&number), "{event}");
@@ -186,8 +207,8 @@ fn a_repeat_is_known_by_its_form() {
     };
     apply(&mut stage, Kind::Raw, event(9).as_bytes());
     let seen = |bytes: &str, stage: &Collect| {
-        let limits = limits();
-        glance(bytes.as_bytes(), Form::Published, ARRIVAL, &limits, &stage.keys)
+        let settings = Settings { limits: limits(), ..Settings::default() };
+        glance(bytes.as_bytes(), Form::Published, ARRIVAL, &settings, &stage.keys)
             .expect("usual")
             .form
     };

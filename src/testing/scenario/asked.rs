@@ -62,7 +62,7 @@ pub(super) fn bytes(told: &Pipeline, nth: usize, words: &Words) -> Result<Vec<u8
         }
         _ => {}
     }
-    let of_plan = |name: &str| !matches!(name, "by" | "request" | "confirm");
+    let of_plan = |name: &str| !matches!(name, "by" | "request" | "confirm" | "dry_run");
     let in_plan = |name: &str| action.starts_with("maintenance_") && of_plan(name);
     for (name, value) in words.named.iter().filter(|(name, _)| !in_plan(name)) {
         let list = || value.split(',').map(Value::from).collect::<Value>();
@@ -72,7 +72,7 @@ pub(super) fn bytes(told: &Pipeline, nth: usize, words: &Words) -> Result<Vec<u8
             "as" => put("request_id", value.as_str().into()),
             "until" => put("until", time(value)?.as_millis().into()),
             "confirm" => put("confirm", value.parse::<u64>().map_err(|_| "not a number")?.into()),
-            "public" | "apply" => put(name, (value == "yes").into()),
+            "public" | "apply" | "dry_run" => put(name, (value == "yes").into()),
             "ends_on" => put(name, list()),
             "match" => put(name, Value::Array(vec![value.as_str().into()])),
             "alerts" => {

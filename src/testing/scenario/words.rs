@@ -154,7 +154,7 @@ pub(super) fn plan(name: &str, words: &Words) -> Result<PlanText, String> {
             "at" => plan.at = text,
             "for" => plan.lasts = text,
             "zone" => plan.time_zone = text,
-            "confirm" | "plan" | "by" | "request" => {}
+            "confirm" | "dry_run" | "plan" | "by" | "request" => {}
             _ => return Err(format!("a plan has no `{key}`")),
         }
     }

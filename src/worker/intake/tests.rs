@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::collect::Origin;
 use crate::journal::Class;
 use crate::stage::{Route, Topic};
 
@@ -56,9 +57,9 @@ fn outgoing(topic: Topic, value: &[u8]) -> Outgoing {
 }
 
 /// One event a word; words that begin with `!` are bad.
-fn decode(body: &[u8], _: Timestamp) -> Decoded {
+fn decode(incoming: &Incoming<'_>) -> Decoded {
     let mut decoded = Decoded::default();
-    let text = String::from_utf8_lossy(body);
+    let text = String::from_utf8_lossy(incoming.bytes);
     for (index, word) in text.split_whitespace().enumerate() {
         if word.starts_with('!') {
             decoded.dead_letters.push(outgoing(Topic::DeadLetters, word.as_bytes()));
@@ -90,12 +91,18 @@ fn rig(settings: &Settings) -> Rig {
 
 type Pending<'a> = std::pin::Pin<Box<dyn Future<Output = Result<Answer, Refused>> + 'a>>;
 
+async fn submit(intake: &Intake, body: &str, hold: Hold) -> Result<Answer, Refused> {
+    let origin = Origin::canonical("test");
+    let incoming = Incoming { bytes: body.as_bytes(), headers: &[], arrival: NOW, origin: &origin };
+    intake.submit(&incoming, hold).await
+}
+
 fn ask<'a>(rig: &Rig, body: &'a str) -> Pending<'a> {
     let intake = rig.intake.clone();
     let mut pending: Pending<'a> = Box::pin(async move {
         let mut hold = intake.hold();
         assert!(hold.grow(body.len()));
-        intake.submit(body.as_bytes(), NOW, hold).await
+        submit(&intake, body, hold).await
     });
     assert!(peek(&mut pending).is_none(), "{body} was answered before it was durable");
     pending
@@ -228,14 +235,14 @@ fn batches_are_bounded_but_a_request_is_never_split() {
 fn requests_and_bytes_have_a_bound() {
     let mut rig = rig(&Settings { requests: 1, bytes: 10, ..Settings::default() });
     let mut first = ask(&rig, "a b c");
-    let submit = |body: &'static str| -> Option<Result<Answer, Refused>> {
+    let try_it = |body: &'static str| -> Option<Result<Answer, Refused>> {
         let intake = rig.intake.clone();
         let mut pending: Pending<'_> =
-            Box::pin(async move { intake.submit(body.as_bytes(), NOW, intake.hold()).await });
+            Box::pin(async move { submit(&intake, body, intake.hold()).await });
         peek(&mut pending)
     };
-    assert_eq!(submit("a"), Some(Err(Refused::Full)), "one request waits already");
-    assert_eq!(submit("12345678"), Some(Err(Refused::Full)), "three bytes are held already");
+    assert_eq!(try_it("a"), Some(Err(Refused::Full)), "one request waits already");
+    assert_eq!(try_it("12345678"), Some(Err(Refused::Full)), "three bytes are held already");
     assert!(!rig.intake.hold().grow(8));
     assert_eq!(rig.intake.room.held.load(Ordering::Relaxed), 3);
     assert_eq!(depth(&rig), 1);
@@ -255,7 +262,7 @@ fn what_is_left_at_the_end_learns_that_it_was_not_taken() {
     for pending in &mut pending {
         assert_eq!(peek(pending), Some(Err(Refused::Closing)));
     }
-    let mut late: Pending<'_> = Box::pin(async { intake.submit(b"d", NOW, intake.hold()).await });
+    let mut late: Pending<'_> = Box::pin(async { submit(&intake, "d", intake.hold()).await });
     assert_eq!(peek(&mut late), Some(Err(Refused::Closing)));
 }
 

@@ -95,7 +95,14 @@ impl Watched {
         };
         let offset = Offset(self.read);
         self.read += 1;
-        let record = LogRecord { offset, time: record.time, kind, key: None, value: Some(&value) };
+        let record = LogRecord {
+            offset,
+            time: record.time,
+            kind,
+            key: None,
+            value: Some(&value),
+            headers: None,
+        };
         let mut out = Output::default();
         self.correlate.apply(Slot::default(), &record, &mut out);
         self.correlate.seal(&mut out);
@@ -539,7 +546,8 @@ fn greater(one: &Event, other: &Event) -> bool {
             let value = wire::update::encode(&update);
             let offset = Offset(i64::try_from(nth).unwrap_or_default());
             let (time, kind) = (Timestamp::from_millis(0), Kind::Update);
-            let record = LogRecord { offset, time, kind, key: None, value: Some(&value) };
+            let record =
+                LogRecord { offset, time, kind, key: None, value: Some(&value), headers: None };
             correlate.apply(Slot::default(), &record, &mut out);
         }
         let standing = correlate.alerts().next().expect("one alert").clone();

@@ -1,0 +1,62 @@
+//! What a dead letter keeps of a payload's headers, so that it can be read once more.
+
+use serde_json::{Map, Value};
+
+use crate::stage::Headed;
+
+/// How many bytes of headers are kept.
+const BYTES: usize = 8_192;
+/// Headers that let their bearer in; they are not kept.
+const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
+
+/// The headers that a decoder may go by, as a JSON object; none where there are none.
+#[must_use]
+pub fn headers(headed: &dyn Headed) -> Option<Vec<u8>> {
+    let mut kept = Map::new();
+    let mut room = BYTES;
+    headed.each(&mut |name, value| {
+        let name = name.to_ascii_lowercase();
+        if let Ok(value) = std::str::from_utf8(value)
+            && name.len() + value.len() <= room
+            && !SECRET.contains(&name.as_str())
+        {
+            room -= name.len() + value.len();
+            kept.insert(name, value.into());
+        }
+    });
+    (!kept.is_empty()).then(|| Value::Object(kept).to_string().into_bytes())
+}
+
+/// Reads them back; what is no such object holds none.
+#[must_use]
+pub fn read_headers(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let Ok(Value::Object(kept)) = serde_json::from_slice(bytes) else { return Vec::new() };
+    let texts = kept.into_iter().filter_map(|(name, value)| match value {
+        Value::String(value) => Some((name, value.into_bytes())),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_decoder_goes_by_is_kept_and_what_lets_in_is_not() {
+        let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let given = vec![
+            header("Authorization", b"Bearer secret"),
+            header("Sentry-Hook-Resource", b"issue"),
+            header("ce-type", "ä".as_bytes()),
+            header("binary", &[0xff]),
+            header("long", &[b'x'; BYTES]),
+        ];
+        let kept = headers(&given).expect("two are kept");
+        let expected =
+            [header("ce-type", "ä".as_bytes()), header("sentry-hook-resource", b"issue")];
+        assert_eq!(read_headers(&kept), expected);
+        assert_eq!(headers(&Vec::new()), None);
+        assert!(read_headers(b"[1]").is_empty());
+    }
+}
