@@ -104,8 +104,9 @@ pub(super) fn release(state: &mut State, id: IncidentId) {
     }
 }
 
-/// The window of one of its patterns, or of several at once, is over: their pairs drop. Where it holds no pair then, its
-/// alerts go through the patterns that were not waited for, unless people had a hand in it.
+/// The window of one of its patterns, or of several at once, is over: their pairs drop. Where it
+/// holds no pair then, its alerts go through the patterns that were not waited for, unless people had
+/// a hand in it.
 ///
 /// All of it is as of the window's end, not of the record that showed that it is over: which one that
 /// is must not matter.
