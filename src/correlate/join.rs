@@ -122,8 +122,9 @@ fn candidates(
     for pair in pairs {
         let Some(holding) = state.holding(&alert.shard, pair) else { continue };
         within.extend(holding.range(from..).take_while(|(first, _)| *first <= to));
-        let before = holding.range(..from).rev().take(NAMED_MAX);
-        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX);
+        // One of them may be what a later pattern lets it join.
+        let before = holding.range(..from).rev().take(NAMED_MAX + 1);
+        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX + 1);
         turned_down.extend(
             before
                 .chain(after)
