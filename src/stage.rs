@@ -383,6 +383,8 @@ pub struct Open {
     pub maintenance: u64,
     /// Incidents that are open.
     pub incidents: u64,
+    /// Those of them of which nobody is told, since their patterns ask for more alerts.
+    pub held: u64,
 }
 
 /// What a stage counted since it last handed it out. Plain numbers; `telemetry` shows them.

@@ -340,7 +340,7 @@ impl<S: Stage> Running<S> {
     }
 
     fn show_open(&self, slot: Slot, open: Open) {
-        let Open { alerts, flapping, chronic, maintenance, incidents } = open;
+        let Open { alerts, flapping, chronic, maintenance, incidents, held } = open;
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
@@ -348,6 +348,7 @@ impl<S: Stage> Running<S> {
         metrics.alerts_chronic.with_label_values(&[&partition]).set(gauge(chronic));
         metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
+        metrics.incidents_held.with_label_values(&[&partition]).set(gauge(held));
     }
 
     /// Nothing arrives: where a deadline has passed, a tick moves the log's time on.

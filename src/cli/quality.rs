@@ -117,6 +117,7 @@ impl Method {
             gap,
             cross_source: true,
             max_alerts: u32::MAX,
+            min_alerts: 1,
             chronic: Chronic::Join,
             near: None,
         };
@@ -254,7 +255,7 @@ impl Set {
                 }
             }
         }
-        Ok((replay.summary(), places.score(truth.usual_unit())))
+        Ok((replay.summary(), places.score_but_for(truth.usual_unit(), replay.held())))
     }
 }
 

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
-use super::{join, lifecycle, maintenance};
+use super::{hold, join, lifecycle, maintenance};
 use crate::model::event::{Links, Report};
 use crate::model::update::Touch;
 use crate::model::{
@@ -55,6 +55,7 @@ pub(super) fn update(
         lifecycle::calm(state, touched, id);
     }
     let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
+    let incident = alert.incident;
     let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
         (_, Some((since, Resolution::ByHand))) => {
@@ -82,7 +83,8 @@ pub(super) fn update(
         }
         (_, None) => follow(state, touched, now, id, (status, word), update),
         (_, Some((ended_at, Resolution::AllOk)))
-            if at.since(ended_at) <= state.settings().reopen_window =>
+            if at.since(ended_at) <= state.settings().reopen_window
+                && !hold::is_in_vain(state, now, incident) =>
         {
             reopen(state, touched, now, id, word, update);
         }

@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::held::Held;
+use super::lifecycle::Opening;
 use super::state::State;
 use super::touched::Touched;
-use super::{lifecycle, near, pairs, reshape};
+use super::{hold, lifecycle, near, pairs, reshape};
 use crate::model::alert::{Refusal, Side, TurnedDown};
 use crate::model::{Alert, Incident, IncidentId, Pair, Pattern, Span, Timestamp, Why};
 
@@ -19,8 +20,29 @@ const NAMED_MAX: usize = 5;
 
 /// Puts a new alert into an incident.
 pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, alert: Alert) {
+    if let Some(opening) = join_other(state, touched, now, alert, &[]) {
+        lifecycle::open(state, touched, now, opening);
+    }
+}
+
+/// Whether a pattern applies to an alert beside those that were waited for in vain.
+pub(super) fn is_anybodys(state: &State, alert: &Alert, lapsed: &[Box<str>]) -> bool {
+    let (by_pattern, _) = pairs::of(state.settings(), state.patterns(), alert);
+    by_pattern.iter().any(|(pattern, _)| !lapsed.contains(&pattern.name))
+}
+
+/// Lets an alert join an incident that is there, by the patterns beside those that were waited for in
+/// vain; else says what it opens.
+pub(super) fn join_other(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    alert: Alert,
+    lapsed: &[Box<str>],
+) -> Option<Opening> {
     let settings = state.shared_settings();
-    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
+    let (mut by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
+    by_pattern.retain(|(pattern, _)| !lapsed.contains(&pattern.name));
     state.count_pairs_cut(cut);
     let mut turned_down = Vec::new();
     let applying: Vec<near::Applying<'_>> = by_pattern
@@ -36,9 +58,11 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
             let why = Why { path, ..why(Some(pair), state, incident, &alert, turned_down) };
             let alert = Alert { why, ..alert };
             if reshape::where_now(state, incident) != incident {
-                return reshape::follow(state, touched, now, incident, &all, alert);
+                reshape::follow(state, touched, now, incident, &all, alert);
+            } else {
+                lifecycle::join(state, touched, incident, &all, alert);
             }
-            return lifecycle::join(state, touched, incident, &all, alert);
+            return None;
         }
     }
     let full = turned_down.iter().rev().find(|candidate| candidate.reason == Refusal::Full);
@@ -47,8 +71,9 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
     let lacks = pairs::lacking(&settings, state.patterns(), &alert, NAMED_MAX);
     let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
-    let all = applying.into_iter().flat_map(|by| by.own).collect();
-    lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
+    let hold = hold::noted(now, applying.iter().map(|by| by.pattern), lapsed);
+    let pairs = applying.into_iter().flat_map(|by| by.own).collect();
+    Some(Opening { continues, pairs, hold, alert: Alert { why, ..alert } })
 }
 
 /// The oldest incident that takes the alert under a pattern, and the pair they share.
@@ -97,8 +122,9 @@ fn candidates(
     for pair in pairs {
         let Some(holding) = state.holding(&alert.shard, pair) else { continue };
         within.extend(holding.range(from..).take_while(|(first, _)| *first <= to));
-        let before = holding.range(..from).rev().take(NAMED_MAX);
-        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX);
+        // One of them may be what a later pattern lets it join.
+        let before = holding.range(..from).rev().take(NAMED_MAX + 1);
+        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX + 1);
         turned_down.extend(
             before
                 .chain(after)

@@ -30,6 +30,9 @@ pub struct Pattern {
     pub cross_source: bool,
     /// How many alerts an incident takes before the next one is opened.
     pub max_alerts: u32,
+    /// How many alerts an incident must have before it is told because of this pattern; 1 to
+    /// `max_alerts`.
+    pub min_alerts: u32,
     /// What becomes of alerts that are chronic.
     pub chronic: Chronic,
     /// In place of or beside `by`: how near its alerts are to the one that opened it.

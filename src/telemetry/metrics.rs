@@ -38,6 +38,8 @@ pub struct Metrics {
     pub alerts_maintenance: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
+    /// Those of them that are held, by partition.
+    pub incidents_held: IntGaugeVec,
     /// Identities in the suppression cache.
     pub fingerprints: IntGauge,
     /// How long a commit took.
@@ -149,6 +151,12 @@ impl Metrics {
                 r,
                 "muster_incidents_open",
                 "Incidents that are open, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            incidents_held: gauges(
+                r,
+                "muster_incidents_held",
+                "Incidents that are open and held: their patterns ask for more alerts, by partition of muster.alerts.",
                 &["partition"],
             )?,
             fingerprints: gauge(r, "muster_fingerprints", "Identities in the suppression cache.")?,
