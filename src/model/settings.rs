@@ -74,7 +74,8 @@ impl Default for FlappingSettings {
 /// Everything correlate goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorrelateSettings {
-    /// Within this time after its resolve an alert reopens instead of starting anew.
+    /// Within this time after its resolve an alert reopens instead of starting anew, unless another
+    /// incident takes it and its own would not.
     pub reopen_window: Span,
     /// How long what somebody resolved by hand stays so while its status does not change.
     pub dismiss_for: Span,

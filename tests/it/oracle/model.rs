@@ -347,7 +347,7 @@ impl Model {
             Some((ended_at, reason))
                 if self.reopens(ended_at, reason, at) && !self.in_vain(alert.incident) =>
             {
-                self.reopen(number, status, update);
+                self.again(number, status, update);
             }
             Some(_) => self.begin(status, update),
         }
@@ -446,6 +446,53 @@ impl Model {
     /// Rules 3 and 5: within the window of the resolve; what expired does not reopen.
     fn reopens(&self, ended_at: Timestamp, reason: Resolution, at: Timestamp) -> bool {
         reason == Resolution::AllOk && at.since(ended_at) <= self.settings.reopen_window
+    }
+
+    /// Rule 3: as a new one it would belong elsewhere, and not to its own incident: then it is a new
+    /// one there. What begins to flap stays.
+    fn again(&mut self, number: usize, status: Status, update: &Update) {
+        let at = update.event.timestamp;
+        let before = self.alert(number).clone();
+        self.flap(number, at, status);
+        let after = std::mem::replace(self.alert_mut(number), before.clone());
+        if after.flaps.is_none() {
+            let (as_new, by_pattern) = self.newborn(status, update);
+            let as_new = Alert { changes: after.changes, ..as_new };
+            self.bring_up_to(before.incident, at);
+            if self.goes_elsewhere(as_new, &by_pattern, before.incident) {
+                return;
+            }
+        }
+        self.reopen(number, status, update);
+    }
+
+    /// Puts an alert where patterns want it, unless it has no other place than this incident.
+    fn goes_elsewhere(
+        &mut self,
+        alert: Alert,
+        by_pattern: &[(Pattern, Vec<Pair>)],
+        home: usize,
+    ) -> bool {
+        let mut refused = Vec::new();
+        for (pattern, pairs) in by_pattern {
+            let found = self.oldest(&alert, pattern, pairs, &mut refused);
+            let shares = pairs.iter().any(|pair| self.incident(home).pairs.contains(pair));
+            let refusal = self.refusal(home, pattern, alert.started_at);
+            // It has room for what was in it.
+            let stays = shares && matches!(refusal, None | Some(Refusal::Full));
+            match found {
+                Some((incident, _)) if incident == home => return false,
+                Some(_) if stays => return false,
+                Some(found) => {
+                    self.take_in(alert, found, refused);
+                    return true;
+                }
+                // By an earlier pattern than any other: there is none that is full but this one.
+                None if stays => return false,
+                None => {}
+            }
+        }
+        false
     }
 
     fn reopen(&mut self, number: usize, status: Status, update: &Update) {
@@ -599,9 +646,21 @@ impl Model {
 
     /// A new alert, and its place.
     fn begin(&mut self, status: Status, update: &Update) {
+        let (alert, by_pattern) = self.newborn(status, update);
+        self.place(alert, &by_pattern, &[], None);
+    }
+
+    /// A new alert without a place, and its pairs by pattern.
+    fn newborn(&self, status: Status, update: &Update) -> (Alert, Vec<(Pattern, Vec<Pair>)>) {
         let event = &update.event;
         let at = event.timestamp;
-        let mut alert = Alert {
+        let by_pattern: Vec<(Pattern, Vec<Pair>)> = self
+            .settings
+            .patterns
+            .iter()
+            .map(|pattern| (pattern.clone(), pairs(pattern, event)))
+            .collect();
+        let alert = Alert {
             number: self.alerts_born,
             id: None,
             identity: event.identity(),
@@ -620,16 +679,11 @@ impl Model {
             events: update.seen.repeats + 1,
             acknowledged: false,
             over: None,
-            pairs: Vec::new(),
+            pairs: by_pattern.iter().flat_map(|(_, pairs)| pairs.clone()).collect(),
             moved_from: Vec::new(),
             why: Why::default(),
         };
-        self.alerts_born += 1;
-        let patterns = self.settings.patterns.clone();
-        let by_pattern: Vec<(Pattern, Vec<Pair>)> =
-            patterns.into_iter().map(|pattern| (pattern.clone(), pairs(&pattern, event))).collect();
-        alert.pairs = by_pattern.iter().flat_map(|(_, pairs)| pairs.clone()).collect();
-        self.place(alert, &by_pattern, &[], None);
+        (alert, by_pattern)
     }
 
     // Patterns.
@@ -644,47 +698,38 @@ impl Model {
         free: Option<usize>,
     ) {
         let mut refused: Vec<(usize, TurnedDown)> = Vec::new();
-        let mut found = None;
         for (pattern, pairs) in by_pattern {
-            found = self.oldest(&alert, pattern, pairs, &mut refused);
-            if found.is_some() {
-                break;
+            if let Some(found) = self.oldest(&alert, pattern, pairs, &mut refused) {
+                return self.take_in(alert, found, refused);
             }
         }
         let full = refused.iter().rev().find(|(_, one)| one.under[0].reason == Refusal::Full);
-        let full = full.map(|(number, _)| *number);
-        let mut turned_down: Vec<TurnedDown> = Vec::new();
-        for (number, one) in refused {
-            let joined = found.as_ref().is_some_and(|(incident, _)| *incident == number);
-            let known = turned_down.iter_mut().find(|known| known.incident == one.incident);
-            match known {
-                _ if joined => {}
-                Some(known) => known.under.extend(one.under),
-                None => turned_down.push(one),
-            }
+        let links = full
+            .map(|(number, _)| *number)
+            .filter(|full| self.incident(*full).continued_by.is_none());
+        let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
+        let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.shown()));
+        let lacks = fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
+        let turned_down = nearest(refused, None);
+        alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
+        let hold = self.hold(by_pattern, lapsed);
+        match free {
+            Some(free) => self.keep(free, alert, links, hold),
+            None => self.open(alert, links, hold),
         }
-        turned_down.sort_by_key(|one| (one.apart, one.incident));
-        let start = alert.started_at;
-        match found {
-            Some((incident, pair)) => {
-                let apart = start.apart(self.incident(incident).first);
-                alert.why = Why { pair: Some(pair), apart, turned_down, lacks: Vec::new() };
-                self.join(incident, alert);
-            }
-            None => {
-                let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
-                let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.shown()));
-                let lacks =
-                    fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
-                alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
-                let links = full.filter(|full| self.incident(*full).continued_by.is_none());
-                let hold = self.hold(by_pattern, lapsed);
-                match free {
-                    Some(free) => self.keep(free, alert, links, hold),
-                    None => self.open(alert, links, hold),
-                }
-            }
-        }
+    }
+
+    /// Rule 12, and into the incident that takes it.
+    fn take_in(
+        &mut self,
+        mut alert: Alert,
+        (incident, pair): (usize, Pair),
+        refused: Vec<(usize, TurnedDown)>,
+    ) {
+        let apart = alert.started_at.apart(self.incident(incident).first);
+        let turned_down = nearest(refused, Some(incident));
+        alert.why = Why { pair: Some(pair), apart, turned_down, lacks: Vec::new() };
+        self.join(incident, alert);
     }
 
     /// Rule 9: the oldest incident of the shard that holds one of the pairs and takes the alert; by
@@ -823,7 +868,7 @@ impl Model {
             opened_at: self.now,
             changed_at: start,
             over: None,
-            severity: alert.said,
+            severity: alert.status(),
             pairs: alert.pairs.clone(),
             tags: alert.content.tags.clone(),
             continues,
@@ -841,6 +886,7 @@ impl Model {
 
     fn add(&mut self, alert: Alert) {
         let (number, start) = (alert.number, alert.started_at);
+        self.alerts_born += 1;
         self.alerts.push(alert);
         self.note_alert(number, start).joined.push(number);
     }
@@ -1218,6 +1264,22 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
         kinds.push(ChangeKind::Resolved);
     }
     kinds
+}
+
+/// What was turned down, but for the one that was joined, the nearest first; each once, with every
+/// pattern under which it was looked at.
+fn nearest(refused: Vec<(usize, TurnedDown)>, joined: Option<usize>) -> Vec<TurnedDown> {
+    let mut turned_down: Vec<TurnedDown> = Vec::new();
+    for (number, one) in refused {
+        let known = turned_down.iter_mut().find(|known| known.incident == one.incident);
+        match known {
+            _ if joined == Some(number) => {}
+            Some(known) => known.under.extend(one.under),
+            None => turned_down.push(one),
+        }
+    }
+    turned_down.sort_by_key(|one| (one.apart, one.incident));
+    turned_down
 }
 
 /// The first tag of a pattern that an event does not have.
