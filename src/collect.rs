@@ -290,6 +290,7 @@ pub struct Collect {
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
     limited: [u64; Limit::ALL.len()],
+    youngest: decode::Youngest,
     /// Which source the last event was of; mostly the next one's, too.
     last_source: usize,
 }
@@ -318,6 +319,7 @@ impl Collect {
             keys,
             events,
             limited: [0; Limit::ALL.len()],
+            youngest: decode::Youngest::default(),
             last_source: 0,
         }
     }
@@ -343,6 +345,10 @@ impl Collect {
     }
 
     fn event(&mut self, parsed: &Parsed<'_>, form: Option<NonZeroU64>, out: &mut Output) {
+        if parsed.age.is_some() {
+            let source = self.source(&parsed.source);
+            self.youngest.note(parsed, || source);
+        }
         match self.duty {
             // It is counted where it arrives: once, whatever its way.
             Duty::SendOn => {
@@ -506,6 +512,7 @@ impl Stage for Collect {
         out.tally = Tally {
             events: std::mem::replace(&mut self.events, none),
             limited: std::mem::take(&mut self.limited),
+            youngest: self.youngest.take(),
             fingerprints: Some(self.cache.in_process()),
             ..Tally::default()
         };

@@ -392,6 +392,9 @@ pub struct Open {
 pub struct Tally {
     /// Events by source (an index into the configured sources; the last is `other`) and outcome.
     pub events: Vec<[u64; EventOutcome::COUNT]>,
+    /// By source, as above: how old the youngest event was as it arrived, by the time it stated, in
+    /// milliseconds; less than 0 where the sender's clock is ahead. Only of sources that stated any.
+    pub youngest: Vec<(usize, i64)>,
     /// Values that were cut, clamped or dropped to keep a limit, by `Limit`.
     pub limited: [u64; Limit::ALL.len()],
     /// Incident changes by kind.

@@ -645,6 +645,7 @@ fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decode
         tally: Tally {
             events: vec![[0; EventOutcome::COUNT]; settings.sources.len()],
             limited: found.limited,
+            youngest: found.youngest,
             ..Tally::default()
         },
         ..Decoded::default()

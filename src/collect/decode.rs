@@ -43,6 +43,8 @@ pub struct Decoded {
     pub silent: Vec<(usize, EventOutcome, String)>,
     /// How often each limit cut something short.
     pub limited: [u64; Limit::ALL.len()],
+    /// How old the youngest event of each source was, as in [`crate::stage::Tally`].
+    pub youngest: Vec<(usize, i64)>,
 }
 
 /// A record, or an event in one, that was set aside.
@@ -77,9 +79,11 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     let mut decoded = Decoded::default();
     let limits = &settings.limits;
     let mut limited = [0; Limit::ALL.len()];
+    let mut youngest = Youngest::default();
     if let Some(decoder) = settings.decoder(incoming.origin) {
         foreign::each(decoder, incoming, settings, |found| match found {
             foreign::Found::Event(parsed) => {
+                youngest.note(&parsed, || settings.source(&parsed.source).0);
                 decoded.events.push(parsed.to_event(limits, &mut limited));
             }
             foreign::Found::Rejected(rejected) => decoded.rejected.push(rejected),
@@ -89,12 +93,38 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
         });
     } else {
         each(incoming.bytes, Form::Published, incoming.arrival, settings, |found| match found {
-            Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
+            Ok(parsed) => {
+                youngest.note(&parsed, || settings.source(&parsed.source).0);
+                decoded.events.push(parsed.to_event(limits, &mut limited));
+            }
             Err(rejected) => decoded.rejected.push(rejected),
         });
     }
     decoded.limited = limited;
+    decoded.youngest = youngest.take();
     decoded
+}
+
+/// How old the youngest event of each source was as it arrived, by its sender's clock. The youngest
+/// was least on its way, and so shows best how far off that clock is.
+#[derive(Debug, Default)]
+pub(super) struct Youngest(Vec<(usize, i64)>);
+
+impl Youngest {
+    /// Notes an event that stated a time; `source` finds its source's place in the settings.
+    pub(super) fn note(&mut self, event: &Parsed<'_>, source: impl FnOnce() -> usize) {
+        let Some(age) = event.age else { return };
+        let source = source();
+        match self.0.iter_mut().find(|(other, _)| *other == source) {
+            Some((_, youngest)) => *youngest = age.min(*youngest),
+            None => self.0.push((source, age)),
+        }
+    }
+
+    /// What was noted since it was last taken.
+    pub(super) fn take(&mut self) -> Vec<(usize, i64)> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 /// Hands over time, sender's id and identity of each readable event of a record, without making
@@ -176,6 +206,9 @@ pub(super) struct Parsed<'a> {
     pub(super) timestamp: Timestamp,
     /// When it reached Muster.
     pub(super) arrival: Timestamp,
+    /// How old it was then by its sender's clock, in milliseconds; none where it stated no time, or
+    /// where that was measured before.
+    pub(super) age: Option<i64>,
     pub(super) expires_at: Option<Timestamp>,
     /// How many parts of its identity were cut. That is done at once: what is cut off must not
     /// tell apart here what is one and the same further on.
@@ -474,9 +507,9 @@ impl<'l> Context<'l> {
             Form::Own => host,
             Form::Published | Form::Decoded => self.settings.hosts.canonical(host),
         };
-        let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
+        let (timestamp, age, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
-            (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
+            (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None, None),
             (_, value) => timestamp(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
@@ -501,6 +534,7 @@ impl<'l> Context<'l> {
             report,
             timestamp,
             arrival,
+            age,
             expires_at,
             tags,
             description: text("description", scan.description.take())?.unwrap_or_default(),
@@ -687,21 +721,25 @@ fn primary<'a>(
     Err(Failure::new(Reason::NoPrimary, message))
 }
 
-/// The event's time, and the limit that changed it.
+/// The event's time, how old it was by that as it arrived, and the limit that changed it.
 fn timestamp(
     value: Option<&Value<'_>>,
     arrival: Timestamp,
     limits: &Limits,
-) -> Result<(Timestamp, Option<Limit>), Failure> {
+) -> Result<(Timestamp, Option<i64>, Option<Limit>), Failure> {
     let Some(value) = value.filter(|value| **value != Value::Null) else {
-        return Ok((arrival, None));
+        return Ok((arrival, None, None));
     };
-    match time("timestamp", value)? {
-        Some(time) if time > arrival + limits.ahead => Ok((arrival, Some(Limit::TimeClamped))),
-        Some(time) => Ok((time, None)),
+    let Some(time) = time("timestamp", value)? else {
         // Zero, a negative number and unreadable text are what senders write for "none".
-        None => Ok((arrival, Some(Limit::TimeUnread))),
-    }
+        return Ok((arrival, None, Some(Limit::TimeUnread)));
+    };
+    let age = Some(arrival.as_millis().saturating_sub(time.as_millis()));
+    Ok(if time > arrival + limits.ahead {
+        (arrival, age, Some(Limit::TimeClamped))
+    } else {
+        (time, age, None)
+    })
 }
 
 /// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
