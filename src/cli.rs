@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 mod asking;
 mod check;
 mod client;
+mod dead_letters;
 mod decode;
 mod demo;
 mod explain;
@@ -63,6 +64,8 @@ enum Command {
         #[command(flatten)]
         options: decode::Options,
     },
+    /// Look at what could not be read, and read it once more after a decoder or mapping was mended.
+    DeadLetters(dead_letters::Options),
     /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
     Incidents(incidents::Options),
     /// Look at planned work, and create, edit or end it over the HTTP API.
@@ -167,6 +170,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(options) => demo::run(&options),
         Command::Decode { config, options } => decode::run(&config.load()?, &options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::DeadLetters(options) => dead_letters::run(options),
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
         Command::Silences(options) => silences::run(options),

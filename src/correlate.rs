@@ -143,7 +143,13 @@ impl Correlate {
                 "{error}; correlate reads updates, touches, ticks, settings, topologies and commands"
             );
             let rejected =
-                Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
+                Rejected {
+                    index: None,
+                    reason: Reason::BadRecord,
+                    message,
+                    bytes: bytes.to_vec(),
+                    app_key: None,
+                };
             out.records.push(dead_letter(
                 &Origin::canonical(Topic::Alerts.as_str()),
                 slot.partition,

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::{ConfigFile, Failure, run};
+use crate::config::Config;
 
 /// The time to connect.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -63,6 +64,11 @@ impl Api {
             Failure::other(format!("{url}: {status}, and no JSON ({error}); is that Muster?"))
         })?;
         Ok((status, answer))
+    }
+
+    /// The config that it may be found by.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        self.config.load()
     }
 
     fn base(&self) -> Result<Url, Failure> {
