@@ -20,6 +20,7 @@ mod demo;
 mod explain;
 mod incidents;
 mod maintenance;
+mod publish;
 mod quality;
 mod replay;
 pub mod run;
@@ -70,6 +71,9 @@ enum Command {
     Incidents(incidents::Options),
     /// Look at planned work, and create, edit or end it over the HTTP API.
     Maintenance(maintenance::Options),
+    /// Send a payload from the monitored side to Muster or to Kafka; with a spool for when neither
+    /// can be reached.
+    Publish(Box<publish::Options>),
     /// Look at silences, and preview, create, edit or expire them over the HTTP API.
     Silences(silences::Options),
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
@@ -173,6 +177,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::DeadLetters(options) => dead_letters::run(options),
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
+        Command::Publish(options) => publish::run(*options),
         Command::Silences(options) => silences::run(options),
         Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),

@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod commands;
 mod config;
+mod dead_letters;
 mod decoders;
 mod enrich;
 mod exactness;
