@@ -17,6 +17,7 @@ mod maintenance;
 mod notify;
 mod oracle;
 mod process;
+mod publish;
 mod quality;
 mod real_input;
 mod reload;
