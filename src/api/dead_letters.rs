@@ -175,7 +175,9 @@ pub fn shown(survey: &Survey, limit: usize) -> Value {
     }
     let counts: Vec<Value> = counts
         .into_iter()
-        .map(|((reason, source), count)| json!({"reason": reason, "source": source, "count": count}))
+        .map(
+            |((reason, source), count)| json!({"reason": reason, "source": source, "count": count}),
+        )
         .collect();
     let mut newest: Vec<_> = survey.letters.iter().collect();
     newest.sort_by_key(|(id, brief)| std::cmp::Reverse((brief.at, **id)));

@@ -198,7 +198,8 @@ fn heading(letter: &Letter, out: &mut impl Write) -> io::Result<()> {
 fn whole(letter: &Letter) -> Value {
     let head = &letter.head;
     let headers = head.headers.iter();
-    let headers = headers.map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into()));
+    let headers =
+        headers.map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into()));
     let mut shown = json!({
         "id": letter.id.to_string(), "at": letter.at.as_millis(),
         "arrival": head.arrival.map(|at| at.as_millis()),

@@ -17,7 +17,8 @@ use super::{ConfigFile, DATA, Failure, complain};
 use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::model::{Span, Timestamp};
 use crate::wire::dead_letter::is_secret;
-use send::{Given, Outcome, Sender, header};
+pub(super) use send::header;
+use send::{Given, Outcome, Sender};
 use spool::{Aside, Head, Item, NotKept, Spool};
 
 mod send;
@@ -160,9 +161,8 @@ fn given(options: &Options) -> Result<Given, Failure> {
     let to_kafka = options.brokers.is_some() || options.topic.is_some();
     let to_http = options.url.is_some();
     let url = options.url.clone().or_else(|| variable("MUSTER_URL").filter(|_| !to_kafka));
-    let kafka = |flag: &Option<String>, name| {
-        flag.clone().or_else(|| variable(name).filter(|_| !to_http))
-    };
+    let kafka =
+        |flag: &Option<String>, name| flag.clone().or_else(|| variable(name).filter(|_| !to_http));
     let brokers = kafka(&options.brokers, "MUSTER_BROKERS");
     let topic = kafka(&options.topic, "MUSTER_TOPIC");
     if url.is_some() && (brokers.is_some() || topic.is_some()) {
@@ -334,8 +334,7 @@ impl Call {
     }
 
     fn flush(&mut self, directory: &Path, max: u64) -> Result<u8, Failure> {
-        let failed =
-            |error: io::Error| Failure::other(format!("{}: {error}", directory.display()));
+        let failed = |error: io::Error| Failure::other(format!("{}: {error}", directory.display()));
         let spool = Spool::open(directory, max).map_err(failed)?;
         let why = match self.send_waiting(&spool, None).map_err(failed)? {
             Ended::Done if !self.refused.is_empty() => return Ok(DATA),

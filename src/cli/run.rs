@@ -433,9 +433,9 @@ impl Starting<'_> {
             None => None,
         };
         let dead_letters = board.is_some().then(|| self.journal(|journal| journal.appender()));
-        let dead_letters = dead_letters.transpose()?.map(|appender| {
-            DeadLetters::new(Arc::clone(&self.parts.journal), appender)
-        });
+        let dead_letters = dead_letters
+            .transpose()?
+            .map(|appender| DeadLetters::new(Arc::clone(&self.parts.journal), appender));
         let parts = api::Parts {
             settings: self.in_force.api.clone(),
             collect: self.in_force.collect.clone(),

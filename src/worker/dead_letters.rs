@@ -479,7 +479,15 @@ impl DeadLetters {
         }
         done.left += rest.len();
         let Done { taken, events, left, .. } = done;
-        info!(by, selected, taken, events, failed = done.failed.len(), left, "dead letters retried");
+        info!(
+            by,
+            selected,
+            taken,
+            events,
+            failed = done.failed.len(),
+            left,
+            "dead letters retried"
+        );
         Ok(done)
     }
 
@@ -492,11 +500,7 @@ impl DeadLetters {
         .await
     }
 
-    async fn read(
-        &self,
-        ids: BTreeSet<LetterId>,
-        limit: Duration,
-    ) -> Result<Vec<Letter>, Refusal> {
+    async fn read(&self, ids: BTreeSet<LetterId>, limit: Duration) -> Result<Vec<Letter>, Refusal> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod dead_letters;
+mod decode;
 mod decoders;
 mod enrich;
 mod exactness;

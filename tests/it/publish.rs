@@ -280,7 +280,10 @@ fn a_call_ends_in_time_and_what_a_kill_interrupts_is_sent_by_the_next() {
     let (code, err) = site.spooling("three", &[]);
     assert_eq!(code, 0, "{err}");
     assert_eq!(server.bodies(), ["one", "two", "three"]);
-    assert!(err.contains("it cannot be read") && err.contains("1 payloads were not whole"), "{err}");
+    assert!(
+        err.contains("it cannot be read") && err.contains("1 payloads were not whole"),
+        "{err}"
+    );
     assert!(!torn.exists() && site.waiting() == 0);
 }
 
@@ -310,10 +313,8 @@ fn many_publishers_at_once_lose_nothing_and_keep_their_order() {
     let bodies = server.bodies();
     assert_eq!(bodies.len(), PUBLISHERS * EACH, "each once: nothing was interrupted");
     for publisher in 0..PUBLISHERS {
-        let own: Vec<&str> = bodies
-            .iter()
-            .filter_map(|body| body.strip_prefix(&format!("p{publisher} ")))
-            .collect();
+        let own: Vec<&str> =
+            bodies.iter().filter_map(|body| body.strip_prefix(&format!("p{publisher} "))).collect();
         let wanted: Vec<String> = (0..EACH).map(|nth| nth.to_string()).collect();
         assert_eq!(own, wanted, "publisher {publisher}");
     }
@@ -387,9 +388,8 @@ fn records(brokers: &str, topic: &str, count: usize) -> Vec<(String, String, Str
         assert!(begun.elapsed() < crate::process::PATIENCE, "only {found:?} came");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
         let message = message.expect("a record");
-        let text = |bytes: Option<&[u8]>| {
-            String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
-        };
+        let text =
+            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let header = message
             .headers()
             .and_then(|all| all.iter().find(|header| header.key == "ce-type"))

@@ -303,7 +303,7 @@ fn read(file: &Path, option: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// A header as it is given: `name=value` or `name: value`.
-pub(super) fn header(text: &str) -> Result<(String, String), String> {
+pub(in crate::cli) fn header(text: &str) -> Result<(String, String), String> {
     let at = text.find(['=', ':']).ok_or("write it as name=value")?;
     let (name, value) = (text[..at].trim().to_ascii_lowercase(), text[at + 1..].trim().to_owned());
     if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(&value).is_err() {
