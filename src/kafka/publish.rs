@@ -10,7 +10,9 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
+use tracing::debug;
 
+use super::bounded::within;
 use super::context::Context;
 use super::error::journal_error;
 use super::settings::Cluster;
@@ -20,6 +22,8 @@ use crate::model::Timestamp;
 
 /// How long to wait before the client is asked again.
 const MOMENT: Duration = Duration::from_millis(1);
+/// How long a client may take to end.
+const CLOSE: Duration = Duration::from_millis(700);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +82,20 @@ impl Publish {
         Ok(Self { producer })
     }
 
-    /// Sends a payload and waits for its acknowledgement, at most `within`.
+    /// Ends it, without waiting for the client longer than a moment.
+    pub fn close(self) {
+        // Nothing is under way: what was not acknowledged was given up. A client that is left
+        // behind ends with the process.
+        if within(CLOSE, "kafka-drop", move || drop(self.producer)).is_none() {
+            debug!("a publisher did not close in time and is left behind");
+        }
+    }
+
+    /// Sends a payload and waits for its acknowledgement, at most `longest`.
     ///
     /// # Errors
     /// When it is not known to be there; then it may be all the same.
-    pub fn send(&self, message: &Message<'_>, within: Duration) -> Result<(), Unsent> {
+    pub fn send(&self, message: &Message<'_>, longest: Duration) -> Result<(), Unsent> {
         let begun = Stopwatch::start();
         let mut headers = OwnedHeaders::new();
         for (name, value) in message.headers {
@@ -96,7 +109,7 @@ impl Publish {
             return Err(unsent(message.topic, &error));
         }
         while self.producer.in_flight_count() > 0 {
-            if begun.elapsed() > within {
+            if begun.elapsed() > longest {
                 // What was given up must not go out behind the back of whoever sends it again.
                 self.producer.purge(PurgeConfig::default().queue().inflight());
                 self.producer.poll(Duration::ZERO);

@@ -71,7 +71,8 @@ pub(super) struct Sender {
     config: Config,
     client: reqwest::Client,
     token: Option<HeaderValue>,
-    runtime: Runtime,
+    /// Always there until the sender is dropped.
+    runtime: Option<Runtime>,
     kafka: Option<(Cluster, Publish)>,
     patience: Duration,
 }
@@ -99,7 +100,7 @@ impl Sender {
             config,
             client: client.build().map_err(Failure::other)?,
             token,
-            runtime,
+            runtime: Some(runtime),
             kafka: None,
             patience,
         })
@@ -115,7 +116,7 @@ impl Sender {
         match self.place(&item.head) {
             Err(why) => Outcome::Later(why),
             Ok(Place::Http(url)) => self.over_http(url, item, within),
-            Ok(Place::Kafka { cluster, topic }) => self.to_kafka(&cluster, &topic, item, within),
+            Ok(Place::Kafka { cluster, topic }) => self.over_kafka(&cluster, &topic, item, within),
         }
     }
 
@@ -154,7 +155,7 @@ impl Sender {
         Ok(Place::Kafka { cluster, topic: named.clone() })
     }
 
-    fn to_kafka(
+    fn over_kafka(
         &mut self,
         cluster: &Cluster,
         topic: &str,
@@ -163,7 +164,10 @@ impl Sender {
     ) -> Outcome {
         if self.kafka.as_ref().is_none_or(|(known, _)| known != cluster) {
             match Publish::open(&cluster.brokers, &cluster.settings, self.patience) {
-                Ok(publish) => self.kafka = Some((cluster.clone(), publish)),
+                Ok(publish) => {
+                    let before = self.kafka.replace((cluster.clone(), publish));
+                    before.into_iter().for_each(|(_, publish)| publish.close());
+                }
                 Err(error) => return Outcome::Later(error.to_string()),
             }
         }
@@ -199,7 +203,8 @@ impl Sender {
             request = request.header(reqwest::header::AUTHORIZATION, token.clone());
         }
         let request = request.body(item.payload.clone());
-        self.runtime.block_on(async {
+        let runtime = self.runtime.as_ref().expect("it is taken only when the sender is dropped");
+        runtime.block_on(async {
             let mut response = match request.send().await {
                 Ok(response) => response,
                 Err(error) if error.is_builder() => return Outcome::Never(told(&url, &error)),
@@ -215,6 +220,18 @@ impl Sender {
             }
             outcome(&url, status, &body)
         })
+    }
+}
+
+impl Drop for Sender {
+    /// A name server that does not answer must not hold up a call whose time is over.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        if let Some((_, publish)) = self.kafka.take() {
+            publish.close();
+        }
     }
 }
 
