@@ -394,7 +394,7 @@ mod tests {
         let below = http(sender(given, config).place(&head("nagios", false)));
         assert_eq!(below, "https://muster/below/v1/events/nagios");
         let given = Given { brokers: Some("other:1".to_owned()), ..Given::default() };
-        let of_brokers = sender(given.clone(), config);
+        let of_brokers = sender(given, config);
         let there = ("other:1".to_owned(), 0, "monitoring.nagios".to_owned());
         assert_eq!(kafka(of_brokers.place(&head("nagios", false))), there);
         let missing = of_brokers.place(&head("zabbix", false)).expect_err("no topic");
