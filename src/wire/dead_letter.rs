@@ -57,6 +57,9 @@ pub fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name))
 }
 
+/// The version of the record that is written; there is no other one yet.
+const VERSION: u32 = 1;
+
 /// Which dead letters of a partition were read once more with success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retried {
@@ -72,16 +75,28 @@ impl Retried {
     /// As JSON.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        super::to_vec(self, self.offsets.len() * 8 + 64)
+        let form = Versioned { version: VERSION, retried: self.clone() };
+        super::to_vec(&form, self.offsets.len() * 8 + 64)
     }
 
     /// Reads it back; further fields are left aside.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is something else, or of another version.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        Ok(serde_json::from_slice(bytes)?)
+        let Versioned { version, retried } = serde_json::from_slice(bytes)?;
+        if version != VERSION {
+            return Err(WireError(format!("a retry of version {version}; known is {VERSION}")));
+        }
+        Ok(retried)
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned {
+    version: u32,
+    #[serde(flatten)]
+    retried: Retried,
 }
 
 #[cfg(test)]
@@ -107,13 +122,17 @@ mod tests {
     }
     #[test]
     fn what_was_retried_is_read_back_by_every_version() {
-        let stored = br#"{"offsets":[3,17],"at":1763913600123,"by":"ann"}"#;
+        let stored = br#"{"version":1,"offsets":[3,17],"at":1763913600123,"by":"ann"}"#;
         let at = Timestamp::from_millis(1_763_913_600_123);
         let retried = Retried { offsets: vec![3, 17], at, by: "ann".to_owned() };
         assert_eq!(Retried::decode(stored), Ok(retried.clone()));
         assert_eq!(retried.encode(), stored);
-        let later = br#"{"offsets":[3,17],"at":1763913600123,"by":"ann","more":[1]}"#;
+        let later = br#"{"version":1,"offsets":[3,17],"at":1763913600123,"by":"ann","more":[1]}"#;
         assert_eq!(Retried::decode(later), Ok(retried));
-        assert!(Retried::decode(br#"{"offsets":3}"#).is_err());
+        for other in
+            [r#"{"version":1,"offsets":3}"#, r#"{"version":2,"offsets":[],"at":1,"by":"a"}"#]
+        {
+            assert!(Retried::decode(other.as_bytes()).is_err(), "{other}");
+        }
     }
 }

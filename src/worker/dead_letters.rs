@@ -24,7 +24,7 @@ use crate::model::Timestamp;
 use crate::stage::{EventOutcome, Kind, Offset, Outgoing, Reason, Record, Route, Slot, Topic};
 use crate::wire::dead_letter::{Retried, read_headers, within};
 
-/// The most letters that are told apart at once; of more, the newest.
+/// The most letters that are told apart at once; of more, those behind in their partitions.
 pub const LETTERS_MAX: usize = 1_000_000;
 /// The most letters that one retry takes; it says how many are left.
 pub const RETRY_MAX: usize = 10_000;
@@ -258,7 +258,9 @@ pub fn survey(
         };
         survey.letters.insert(id, brief);
         if survey.letters.len() > LETTERS_MAX {
-            survey.letters.pop_first();
+            let first = LetterId { offset: Offset(0), ..id };
+            let oldest = survey.letters.range(first..).next().map(|(id, _)| *id);
+            oldest.and_then(|oldest| survey.letters.remove(&oldest));
             survey.left_out += 1;
         }
     })?;

@@ -8,13 +8,19 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::clock::Stopwatch;
+
 /// The least that a payload counts for: what a file takes on disk. So the bound also bounds the
 /// number of files.
 const FILE_BYTES: u64 = 4_096;
+/// How long the lock of the directory is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(5);
 const WAITING: &str = "payload";
 const UNFINISHED: &str = "new";
 const REFUSED: &str = "refused";
@@ -91,7 +97,13 @@ impl Spool {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let is_new = !directory.exists();
         builder.create(directory.join(REFUSED))?;
+        if let Some(parent) = directory.parent().filter(|_| is_new) {
+            // What is synced within it must be found again.
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
+        }
         Ok(Self { directory: directory.to_owned(), max })
     }
 
@@ -190,8 +202,19 @@ impl Spool {
 
     fn lock(&self) -> io::Result<File> {
         let file = self.open_lock("lock")?;
-        file.lock()?;
-        Ok(file)
+        let begun = Stopwatch::start();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(error),
+                // Held for a listing and a sync; longer only by a publisher that is stopped.
+                Err(TryLockError::WouldBlock) if begun.elapsed() > LOCK_PATIENCE => {
+                    let why = "another publisher holds `lock` and does not let go of it";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(MOMENT),
+            }
+        }
     }
 
     fn open_lock(&self, name: &str) -> io::Result<File> {
@@ -332,6 +355,17 @@ mod tests {
         assert_eq!(spool.refuse(&second).expect("it is there"), Aside::Dropped);
         assert!(texts(&spool).is_empty());
         assert!(kept.exists() && !second.exists());
+    }
+
+    #[test]
+    fn a_publisher_that_is_stopped_holds_nobody_up_for_ever() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let spool = Spool::open(directory.path(), 1 << 20).expect("it is made");
+        let held = spool.lock().expect("a lock");
+        let broken = spool.add(&item("a")).expect_err("it is held");
+        assert!(matches!(&broken, NotKept::Broken(why) if why.kind() == io::ErrorKind::TimedOut));
+        drop(held);
+        spool.add(&item("a")).expect("it is free");
     }
 
     #[test]
