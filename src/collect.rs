@@ -558,7 +558,12 @@ pub fn dead_letter(
         ("offset", record.offset.0.to_string().into_bytes()),
         ("reason", rejected.reason.as_str().as_bytes().to_vec()),
         ("message", rejected.message.into_bytes()),
+        // Read once more, it must not look newer than it is.
+        ("arrival", record.time.as_millis().to_string().into_bytes()),
     ];
+    if let Some(app_key) = rejected.app_key {
+        headers.push(("app_key", app_key.into_bytes()));
+    }
     if let Some(source) = &origin.source {
         // What it takes to read the same bytes once more.
         headers.push(("source", source.as_bytes().to_vec()));

@@ -108,11 +108,14 @@ pub enum Kind {
     CommandResult,
     /// What could not be read (`muster.dead-letters`).
     DeadLetter,
+    /// Which dead letters of the same partition were read once more with success
+    /// (`muster.dead-letters`).
+    Retried,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Raw,
         Self::Event,
         Self::Update,
@@ -125,6 +128,7 @@ impl Kind {
         Self::Change,
         Self::CommandResult,
         Self::DeadLetter,
+        Self::Retried,
     ];
 
     /// The word in the header.
@@ -143,6 +147,7 @@ impl Kind {
             Self::Change => "change",
             Self::CommandResult => "command_result",
             Self::DeadLetter => "dead_letter",
+            Self::Retried => "retried",
         }
     }
 

@@ -19,6 +19,7 @@ use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Top
 use crate::telemetry::{Health, Metrics};
 
 pub mod commands;
+pub mod dead_letters;
 pub mod deliver;
 pub mod intake;
 pub mod merge;

@@ -33,6 +33,7 @@ use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
 use crate::telemetry::{Health, Metrics, logs};
 use crate::wire;
 use crate::worker::commands::Commands;
+use crate::worker::dead_letters::DeadLetters;
 use crate::worker::deliver::{self, Deliver};
 use crate::worker::intake::{self, Decoded, Intake, IntakeFeed, Rejected};
 use crate::worker::merge::Merged;
@@ -431,6 +432,10 @@ impl Starting<'_> {
             }
             None => None,
         };
+        let dead_letters = board.is_some().then(|| self.journal(|journal| journal.appender()));
+        let dead_letters = dead_letters
+            .transpose()?
+            .map(|appender| DeadLetters::new(Arc::clone(&self.parts.journal), appender));
         let parts = api::Parts {
             settings: self.in_force.api.clone(),
             collect: self.in_force.collect.clone(),
@@ -441,6 +446,7 @@ impl Starting<'_> {
             metrics: self.metrics.clone(),
             board,
             commands,
+            dead_letters,
             desk,
             intake,
             stop,

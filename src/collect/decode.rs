@@ -58,6 +58,8 @@ pub struct Rejected {
     pub message: String,
     /// The original bytes of it.
     pub bytes: Vec<u8>,
+    /// The source that the list around it named for all of its events.
+    pub app_key: Option<String>,
 }
 
 /// A payload, with what came with it.
@@ -367,7 +369,7 @@ impl Rejected {
         if let Some(index) = index {
             message = format!("event {index} of the list: {message}");
         }
-        Self { index, reason, message, bytes: bytes.to_vec() }
+        Self { index, reason, message, bytes: bytes.to_vec(), app_key: None }
     }
 }
 
@@ -413,7 +415,10 @@ impl<'l> Context<'l> {
                 }
                 Err(failure) => Err(Rejected::new(Some(index), failure, raw)),
             };
-            sink(found);
+            sink(found.map_err(|rejected| Rejected {
+                app_key: app_key.map(|key| key.as_ref().to_owned()),
+                ..rejected
+            }));
         }
     }
 
