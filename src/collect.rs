@@ -35,6 +35,7 @@ mod glance;
 pub mod hosts;
 mod scan;
 pub mod table;
+mod time;
 
 pub use fingerprint::Room;
 
@@ -290,7 +291,7 @@ pub struct Collect {
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
     limited: [u64; Limit::ALL.len()],
-    youngest: decode::Youngest,
+    youngest: time::Youngest,
     /// Which source the last event was of; mostly the next one's, too.
     last_source: usize,
 }
@@ -319,7 +320,7 @@ impl Collect {
             keys,
             events,
             limited: [0; Limit::ALL.len()],
-            youngest: decode::Youngest::default(),
+            youngest: time::Youngest::default(),
             last_source: 0,
         }
     }

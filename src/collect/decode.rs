@@ -13,6 +13,7 @@ use siphasher::sip128::{self, Hasher128};
 
 use super::foreign;
 use super::scan::{self, Scan, Value};
+use super::time::{self, Youngest};
 use super::{Field, Limits, Origin, Settings, SourceSettings};
 use crate::decoders::{Failure, json, macros};
 use crate::model::event::{Identity, Links, Report};
@@ -105,28 +106,6 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     decoded.limited = limited;
     decoded.youngest = youngest.take();
     decoded
-}
-
-/// How old the youngest event of each source was as it arrived, by its sender's clock. The youngest
-/// was least on its way, and so shows best how far off that clock is.
-#[derive(Debug, Default)]
-pub(super) struct Youngest(Vec<(usize, i64)>);
-
-impl Youngest {
-    /// Notes an event that stated a time; `source` finds its source's place in the settings.
-    pub(super) fn note(&mut self, event: &Parsed<'_>, source: impl FnOnce() -> usize) {
-        let Some(age) = event.age else { return };
-        let source = source();
-        match self.0.iter_mut().find(|(other, _)| *other == source) {
-            Some((_, youngest)) => *youngest = age.min(*youngest),
-            None => self.0.push((source, age)),
-        }
-    }
-
-    /// What was noted since it was last taken.
-    pub(super) fn take(&mut self) -> Vec<(usize, i64)> {
-        std::mem::take(&mut self.0)
-    }
 }
 
 /// Hands over time, sender's id and identity of each readable event of a record, without making
@@ -515,13 +494,13 @@ impl<'l> Context<'l> {
         let (timestamp, age, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None, None),
-            (_, value) => timestamp(value.as_ref(), arrival, self.limits())?,
+            (_, value) => time::of_event(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
             (Form::Own, Some(Value::Int(millis))) => Some(Timestamp::from_millis(*millis)),
             (_, Some(value)) => {
-                let read = time("expires_at", value)?;
+                let read = time::read("expires_at", value)?;
                 if read.is_none() {
                     time_limit = time_limit.or(Some(Limit::TimeUnread));
                 }
@@ -724,67 +703,6 @@ fn primary<'a>(
     let message = "neither `host`, `service`, `application`, `device` nor what \
                    `primary_property` names is there";
     Err(Failure::new(Reason::NoPrimary, message))
-}
-
-/// The event's time, how old it was by that as it arrived, and the limit that changed it.
-fn timestamp(
-    value: Option<&Value<'_>>,
-    arrival: Timestamp,
-    limits: &Limits,
-) -> Result<(Timestamp, Option<i64>, Option<Limit>), Failure> {
-    let Some(value) = value.filter(|value| **value != Value::Null) else {
-        return Ok((arrival, None, None));
-    };
-    let Some(time) = time("timestamp", value)? else {
-        // Zero, a negative number and unreadable text are what senders write for "none".
-        return Ok((arrival, None, Some(Limit::TimeUnread)));
-    };
-    let age = Some(arrival.as_millis().saturating_sub(time.as_millis()));
-    Ok(if time > arrival + limits.ahead {
-        (arrival, age, Some(Limit::TimeClamped))
-    } else {
-        (time, age, None)
-    })
-}
-
-/// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
-fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
-    match value {
-        Value::Int(number) => Ok(Timestamp::from_epoch(*number)),
-        Value::Uint(_) => Ok(Some(Timestamp::MAX)),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a float saturates; it is clamped later"
-        )]
-        Value::Float(number) if *number < 100_000_000_000.0 => {
-            Ok((*number > 0.0).then(|| Timestamp::from_millis((number * 1_000.0) as i64)))
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a float saturates; it is clamped later"
-        )]
-        Value::Float(number) => Ok(Timestamp::from_epoch(*number as i64)),
-        Value::Text(text) => Ok(match text.trim().parse::<i64>() {
-            Ok(number) => Timestamp::from_epoch(number),
-            Err(_) => match text.trim().parse::<f64>() {
-                // `nan` and `inf` are numbers to the parser, but no times.
-                Ok(number) => {
-                    return time(name, &Value::Float(number))
-                        .map(|read| read.filter(|_| number.is_finite()));
-                }
-                Err(_) => text
-                    .trim()
-                    .parse::<jiff::Timestamp>()
-                    .ok()
-                    .map(|time| Timestamp::from_millis(time.as_millisecond()))
-                    .filter(|time| time.as_millis() > 0),
-            },
-        }),
-        _ => {
-            let message = format!("`{name}` is not a number or a text");
-            Err(Failure::new(Reason::BadTime, message))
-        }
-    }
 }
 
 type NamedTexts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
