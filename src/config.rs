@@ -25,6 +25,7 @@ mod journal_section;
 mod mute_section;
 mod notify_section;
 mod read;
+mod receiver_section;
 mod server_section;
 mod table_file;
 mod topology_file;
@@ -337,7 +338,7 @@ impl fmt::Debug for Config {
             .field("collect", &self.collect.settings)
             .field("source_topics", &topics)
             .field("correlate", &self.correlate)
-            .field("notify", &notify_section::masked(&self.notify))
+            .field("notify", &self.notify)
             .field("mute", &self.mute)
             .field("api", &self.api)
             .field("level", &self.level)

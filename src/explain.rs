@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::model::alert::{Hop, Refusal, Side, TurnedDown};
 use crate::model::{Change, Hold, IncidentId, Member, Pair, Span, Timestamp};
-use crate::notify::receiver::log::{clock_text, plural, rough};
+use crate::notify::message::{clock_text, plural, rough};
 use crate::notify::receiver::printable;
 
 /// The longest name or value, in characters.

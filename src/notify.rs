@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use crate::model::{Matchers, Span};
 
+mod address;
 pub mod delivery;
 mod entry;
+pub mod message;
 pub mod receiver;
 pub mod route;
 #[cfg(test)]
@@ -18,7 +20,8 @@ mod rules;
 pub(crate) mod sample;
 pub mod stage;
 
-pub use delivery::{Delivery, DeliveryId, Outcome};
+pub use address::Address;
+pub use delivery::{Delivery, DeliveryId, Outcome, Report};
 pub use entry::ALERTS_MAX;
 pub use stage::{Held, Notify, Room};
 
@@ -67,16 +70,36 @@ pub enum ReceiverKind {
     /// Readable lines on the terminal.
     Log,
     /// The incident change as JSON, with Standard Webhooks headers.
-    Webhook {
-        /// Where to post: http or https.
-        url: String,
-        /// The key of the signature, if there is one; `whsec_` and base64, or plain text.
-        secret: Option<SecretSource>,
-        /// The time to connect (default 3 s).
-        connect_timeout: Span,
-        /// The time for the whole exchange (default 10 s).
-        timeout: Span,
-    },
+    Webhook(Box<receiver::webhook::Settings>),
+}
+
+impl ReceiverKind {
+    /// Its word in configs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
+    /// Where it leads to, for people, without secrets; none for what needs no address.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::Log => None,
+            Self::Webhook(it) => Some(it.url.to_string()),
+        }
+    }
+
+    /// Its secrets by the names of their keys, without the `_file` at their end.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(&'static str, &SecretSource)> {
+        match self {
+            Self::Log => Vec::new(),
+            Self::Webhook(it) => it.secret.iter().map(|held| ("secret", held)).collect(),
+        }
+    }
 }
 
 /// A configured destination.

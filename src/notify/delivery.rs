@@ -46,6 +46,27 @@ pub struct Delivery {
     pub change: Change,
     /// How many attempts failed before this one.
     pub failed: u32,
+    /// What the receiver asked to have remembered of the incident, in a form of its own.
+    pub handle: Option<Box<str>>,
+}
+
+/// The longest handle that is remembered, in bytes.
+pub const HANDLE_MAX: usize = 4_096;
+
+/// What came of an attempt, and what is to be remembered of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What stands for the incident at the receiver, such as the number of a message or an issue, in
+    /// a form of the receiver's own; none: what was remembered stays. At most [`HANDLE_MAX`] bytes.
+    pub handle: Option<Box<str>>,
+}
+
+impl From<Outcome> for Report {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, handle: None }
+    }
 }
 
 /// What came of an attempt.

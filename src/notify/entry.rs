@@ -91,6 +91,7 @@ impl Entry {
             retry_at: None,
             ended_at: None,
             muted: false,
+            handle: None,
             pending: None,
         };
         Self::stored(row)

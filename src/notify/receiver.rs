@@ -4,20 +4,26 @@
 //! said, is not its business. Whatever happens outside, an attempt ends within a bounded time.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use super::{Delivery, Outcome, ReceiverKind, ReceiverSettings};
+use super::{Delivery, ReceiverKind, ReceiverSettings, Report};
 use crate::clock::SharedClock;
 
+pub mod dialog;
+pub mod exchange;
 pub mod log;
 pub mod webhook;
+
+use dialog::Dialog;
+use exchange::{Exchange, Reach};
 
 /// A receiver that can be told.
 #[derive(Clone)]
 pub enum Receiver {
     /// Readable lines.
     Log(log::Log),
-    /// A signed POST.
-    Webhook(webhook::Webhook),
+    /// Over HTTP.
+    Http(Exchange),
 }
 
 /// A receiver cannot be set up.
@@ -40,22 +46,29 @@ impl Receiver {
         clock: SharedClock,
         lines: &log::Lines,
     ) -> Result<Self, SetupError> {
-        match &settings.kind {
-            ReceiverKind::Log => Ok(Self::Log(log::Log::new(lines.clone()))),
-            ReceiverKind::Webhook { url, secret, connect_timeout, timeout } => {
-                webhook::Webhook::new(url, secret.clone(), *connect_timeout, *timeout, clock)
-                    .map(Self::Webhook)
-                    .map_err(|why| SetupError { name: settings.name.to_string(), why })
-            }
+        match dialog(&settings.kind) {
+            None => Ok(Self::Log(log::Log::new(lines.clone()))),
+            Some((dialog, reach)) => Exchange::new(dialog, reach, clock)
+                .map(Self::Http)
+                .map_err(|why| SetupError { name: settings.name.to_string(), why }),
         }
     }
 
     /// Makes one attempt.
-    pub async fn deliver(&self, delivery: &Delivery) -> Outcome {
+    pub async fn deliver(&self, delivery: &Delivery) -> Report {
         match self {
-            Self::Log(log) => log.deliver(delivery).await,
-            Self::Webhook(webhook) => webhook.deliver(delivery).await,
+            Self::Log(log) => log.deliver(delivery).await.into(),
+            Self::Http(exchange) => exchange.deliver(delivery).await,
         }
+    }
+}
+
+/// How a receiver of a kind is spoken to, where that is over HTTP, and how it is reached.
+#[must_use]
+pub fn dialog(kind: &ReceiverKind) -> Option<(Arc<dyn Dialog>, &Reach)> {
+    match kind {
+        ReceiverKind::Log => None,
+        ReceiverKind::Webhook(it) => Some((Arc::new((**it).clone()), &it.reach)),
     }
 }
 

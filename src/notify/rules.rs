@@ -65,7 +65,7 @@ impl World {
 
     fn answer(&mut self, secs: i64, delivery: &Delivery, outcome: Outcome) {
         self.room.give_back(&delivery.id.receiver);
-        self.notify.completed(at(secs), &delivery.id, &outcome);
+        self.notify.completed(at(secs), &delivery.id, &outcome.into());
         self.store();
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delivery::{Delivery, DeliveryId, Outcome, backoff};
+use super::delivery::{Delivery, DeliveryId, HANDLE_MAX, Outcome, Report, backoff};
 use super::entry::{Entry, Keep, Next};
 use super::route::{ReceiverNo, Routes, UnknownReceiver};
 use super::{ENDED_MAX, Settings};
@@ -206,14 +206,17 @@ impl Notify {
     }
 
     /// An attempt is over. Says nothing on attempts it does not know of.
-    pub fn completed(&mut self, now: Timestamp, id: &DeliveryId, outcome: &Outcome) {
+    pub fn completed(&mut self, now: Timestamp, id: &DeliveryId, report: &Report) {
         let Some(key) = self.number(&id.receiver).map(|to| (id.incident, to)) else { return };
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let flying = slot.entry.flight.as_ref().map(|flight| flight.said.revision);
         if flying != Some(id.revision) {
             return;
         }
-        let keep = match outcome {
+        if let Some(handle) = report.handle.as_ref().filter(|handle| handle.len() <= HANDLE_MAX) {
+            slot.entry.row.handle = Some(handle.clone());
+        }
+        let keep = match &report.outcome {
             Outcome::Delivered => {
                 slot.entry.accepted(now);
                 Keep::Yes
@@ -301,7 +304,8 @@ impl Notify {
                 *free -= 1;
                 let (incident, revision) = (key.0, change.revision);
                 let id = DeliveryId { incident, receiver: Arc::clone(name), revision };
-                due.push(Delivery { id, change, failed });
+                let handle = slot.entry.row.handle.clone();
+                due.push(Delivery { id, change, failed, handle });
             }
         }
         for (key, again) in held {

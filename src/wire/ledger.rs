@@ -58,6 +58,8 @@ pub struct LedgerRow {
     pub ended_at: Option<Timestamp>,
     /// Whether it was never told, is held back as muted, and nothing happened since but its end.
     pub muted: bool,
+    /// What stands for the incident at the receiver, in a form of its own.
+    pub handle: Option<Box<str>>,
     /// The incident as it is, with the kinds and alerts since it was last told; none where nothing
     /// happened since.
     pub pending: Option<Change>,
@@ -94,6 +96,8 @@ struct WireRow<'a> {
     ended_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     muted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handle: Option<Cow<'a, str>>,
     pending: Option<Cow<'a, Change>>,
 }
 
@@ -136,6 +140,7 @@ pub fn encode(row: &LedgerRow) -> Vec<u8> {
         retry_at: row.retry_at,
         ended_at: row.ended_at,
         muted: row.muted,
+        handle: row.handle.as_deref().map(Cow::Borrowed),
         pending: row.pending.as_ref().map(Cow::Borrowed),
     };
     to_vec(&wire, 512)
@@ -174,6 +179,7 @@ pub fn decode(bytes: &[u8]) -> Result<LedgerRow, WireError> {
         retry_at: wire.retry_at,
         ended_at: wire.ended_at,
         muted: wire.muted,
+        handle: wire.handle.map(|handle| handle.into()),
         pending: wire.pending.map(Cow::into_owned),
     })
 }
@@ -313,6 +319,7 @@ mod tests {
                     attempts: rest.2,
                     retry_at: rest.3,
                     muted: false,
+                    handle: rest.4.map(|at| format!("{{\"ts\":{}}}", at.as_millis()).into()),
                     ended_at: rest.4,
                     pending,
                 }

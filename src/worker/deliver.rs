@@ -20,7 +20,7 @@ use crate::live::Live;
 use crate::model::silence::{Asked, Mute};
 use crate::model::{Change, IncidentId, Span};
 use crate::notify::receiver::{Receiver, log::Lines};
-use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Room, Settings};
+use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Report, Room, Settings};
 use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Output, Record, RowError, Slot};
 use crate::telemetry::{Health, Metrics};
@@ -141,7 +141,7 @@ struct Answer {
     epoch: u64,
     id: DeliveryId,
     at: crate::model::Timestamp,
-    outcome: Outcome,
+    report: Report,
 }
 
 /// A partition that is ours.
@@ -366,7 +366,7 @@ impl Worker {
         self.flying.remove(&pair);
         let ours = self.stages.get_mut(&answer.slot);
         if let Some(ours) = ours.filter(|ours| ours.epoch == answer.epoch) {
-            ours.notify.completed(now, &answer.id, &answer.outcome);
+            ours.notify.completed(now, &answer.id, &answer.report);
         }
         if let Some(errand) = self.held.remove(&pair) {
             self.launch(errand);
@@ -374,7 +374,7 @@ impl Worker {
     }
 
     fn count(&self, answer: &Answer) {
-        let Answer { id, at, outcome, .. } = answer;
+        let Answer { id, at, report: Report { outcome, .. }, .. } = answer;
         let metrics = &self.parts.metrics;
         let (receiver, incident, revision) = (&*id.receiver, id.incident, id.revision);
         metrics.deliveries.with_label_values(&[receiver, outcome.as_str()]).inc();
@@ -460,8 +460,8 @@ impl Worker {
         self.flying.insert(pair);
         let ticket = Ticket::new(&errand, self.answer.clone());
         self.parts.runtime.spawn(async move {
-            let outcome = receiver.deliver(&errand.delivery).await;
-            ticket.hand_in(outcome);
+            let report = receiver.deliver(&errand.delivery).await;
+            ticket.hand_in(report);
         });
     }
 
@@ -534,14 +534,14 @@ impl Ticket {
             epoch: errand.epoch,
             id: errand.delivery.id.clone(),
             at: errand.delivery.change.at,
-            outcome: Outcome::Retry { after: None, why },
+            report: Outcome::Retry { after: None, why }.into(),
         };
         Self { answer: Some(answer), to }
     }
 
-    fn hand_in(mut self, outcome: Outcome) {
+    fn hand_in(mut self, report: Report) {
         if let Some(answer) = &mut self.answer {
-            answer.outcome = outcome;
+            answer.report = report;
         }
     }
 }

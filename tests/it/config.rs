@@ -92,12 +92,11 @@ notify:
     assert_eq!(patterns[0].matchers.iter().count(), 1);
 
     let notify = config.notify();
-    let ReceiverKind::Webhook { secret: Some(SecretSource::Inline(secret)), timeout, .. } =
-        &notify.receivers[0].kind
-    else {
-        panic!("it is a webhook with a secret");
+    let ReceiverKind::Webhook(webhook) = &notify.receivers[0].kind else {
+        panic!("it is a webhook");
     };
-    assert_eq!((secret.expose(), *timeout), ("s3cret", Span::from_secs(10)));
+    let Some(SecretSource::Inline(secret)) = &webhook.secret else { panic!("it has a secret") };
+    assert_eq!((secret.expose(), webhook.reach.timeout), ("s3cret", Span::from_secs(10)));
     assert_eq!(notify.receivers[1].kind, ReceiverKind::Log);
     let root = notify.route.expect("there is one");
     assert_eq!(

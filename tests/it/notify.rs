@@ -25,9 +25,11 @@ use muster::model::{
     AlertId, Change, ChangeKind, Counts, Identity, IncidentId, Matchers, Member, Resolution, Span,
     Status, Tags, Timestamp, Why,
 };
+use muster::notify::receiver::exchange::Reach;
 use muster::notify::receiver::log::{Colour, Lines};
+use muster::notify::receiver::webhook;
 use muster::notify::{
-    ReceiverKind, ReceiverSettings, RouteSettings, Secret, SecretSource, Settings,
+    Address, ReceiverKind, ReceiverSettings, RouteSettings, Secret, SecretSource, Settings,
 };
 use muster::shutdown::Shutdown;
 use muster::stage::{Kind, Offset, Slot, Topic};
@@ -349,19 +351,18 @@ impl Bench {
 fn hook(name: &str, url: &str, secret: Option<SecretSource>) -> ReceiverSettings {
     ReceiverSettings {
         name: name.into(),
-        kind: ReceiverKind::Webhook {
-            url: url.into(),
+        kind: ReceiverKind::Webhook(Box::new(webhook::Settings {
+            url: Address::parse(url).expect("an address"),
             secret,
-            connect_timeout: Span::from_secs(3),
-            timeout: Span::from_secs(10),
-        },
+            reach: Reach::default(),
+        })),
         concurrency: 2,
     }
 }
 
 fn impatient(mut receiver: ReceiverSettings) -> ReceiverSettings {
-    if let ReceiverKind::Webhook { timeout, .. } = &mut receiver.kind {
-        *timeout = Span::from_millis(300);
+    if let ReceiverKind::Webhook(it) = &mut receiver.kind {
+        it.reach.timeout = Span::from_millis(300);
     }
     receiver
 }

@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Delivery, Outcome, printable};
-use crate::model::{Change, ChangeKind, Member, Span, Status, Timestamp};
+use super::printable;
+use crate::model::{Change, ChangeKind, Member, Status};
+use crate::notify::message::{self, clock_text};
+use crate::notify::{Delivery, Outcome};
 
 /// How many alerts are shown of one notice.
 const ALERTS_SHOWN: usize = 5;
@@ -124,47 +126,20 @@ fn paint(change: &Change) -> u8 {
 }
 
 fn extent(change: &Change) -> String {
-    let counts = change.counts;
-    let (hosts, checks) = (plural(counts.hosts, "host"), plural(counts.checks, "check"));
-    let (firing, total) = (counts.firing, plural(counts.total, "alert"));
-    let started = clock_text(change.started_at);
-    let time = match change.resolved {
-        None => {
-            let age = rough(change.at.since(change.started_at));
-            format!("since {started} ({age})")
-        }
-        Some((ended, reason)) => {
-            let lasted = rough(ended.since(change.started_at));
-            let into = change.merged_into.map(|into| format!(" into {into}")).unwrap_or_default();
-            format!("lasted {lasted}, from {started}; reason {}{into}", reason.as_str())
-        }
-    };
-    format!("    {firing} firing of {total} · {hosts}, {checks} · {time}\n")
+    format!("    {} · {}\n", message::extent(change), message::time(change))
 }
 
 fn grouping(change: &Change) -> String {
-    let why = change.pair.as_ref().map_or_else(
-        || "stands alone: no pattern matched".to_owned(),
-        |pair| {
-            let near = pair.near.iter().map(|(tag, value)| format!("near {tag}={value}"));
-            let by = near.chain(pair.by.iter().map(|(tag, value)| format!("{tag}={value}")));
-            let by = printable(&by.collect::<Vec<_>>().join(", "), TEXT_MAX);
-            format!("grouped by pattern {}: {by}", printable(&pair.pattern, NAME_MAX))
-        },
-    );
     let by = change.acknowledged.as_ref().map(|acknowledged| {
         format!(" · acknowledged by {}", printable(&acknowledged.by, NAME_MAX))
     });
     let to = change.assignee.as_ref().map(|to| format!(" · {}'s", printable(to, NAME_MAX)));
     let (by, to) = (by.unwrap_or_default(), to.unwrap_or_default());
-    format!("    {why}{by}{to} · {} r{}\n", change.id, change.revision)
+    format!("    {}{by}{to} · {} r{}\n", message::grouping(change), change.id, change.revision)
 }
 
 fn remark(change: &Change) -> String {
-    let Some(comment) = &change.comment else { return String::new() };
-    let by = change.actor.as_deref().unwrap_or("somebody");
-    let (by, text) = (printable(by, NAME_MAX), printable(&comment.text, TEXT_MAX));
-    format!("    {by}: {text}\n")
+    message::remark(change).map(|remark| format!("    {remark}\n")).unwrap_or_default()
 }
 
 fn alert_line(alert: &Member) -> String {
@@ -179,28 +154,6 @@ fn alert_line(alert: &Member) -> String {
         text => format!(": {}", printable(text, TEXT_MAX)),
     };
     format!("    {status:<8}  {}{check}{text}\n", name(&alert.host))
-}
-
-pub(crate) fn plural(count: u32, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
-}
-
-/// To the second, in UTC: the one zone that all on a call share.
-pub(crate) fn clock_text(time: Timestamp) -> String {
-    jiff::Timestamp::from_second(time.as_millis().div_euclid(1_000))
-        .map_or_else(|_| format!("{} ms", time.as_millis()), |time| time.to_string())
-}
-
-/// The two largest units, which is all that matters: `2d5h`, `1h30m`, `45s`.
-pub(crate) fn rough(span: Span) -> String {
-    let secs = span.as_millis() / 1_000;
-    let (large, small) = match secs {
-        0..60 => return format!("{secs}s"),
-        60..3_600 => (60, 1),
-        3_600..86_400 => (3_600, 60),
-        _ => (86_400, 3_600),
-    };
-    Span::from_secs(secs / large * large + secs % large / small * small).to_string()
 }
 
 #[cfg(test)]
