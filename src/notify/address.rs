@@ -53,7 +53,12 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&Self::shown(self.0.as_str()))
+        // A URL has the slash at its end that the text may lack.
+        let text = self.0.as_str();
+        f.write_str(&Self::shown(match self.0.path() {
+            "/" => text.strip_suffix('/').unwrap_or(text),
+            _ => text,
+        }))
     }
 }
 

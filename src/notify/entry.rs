@@ -220,7 +220,9 @@ impl Entry {
     }
 
     fn grown(&self, pending: &Change) -> bool {
-        let twice = |said: Said| size(pending) >= said.total.saturating_mul(2).max(1);
+        // What was told as over has no size to grow from; should it be worth telling anew, it is.
+        let twice =
+            |said: Said| !said.resolved && size(pending) >= said.total.saturating_mul(2).max(1);
         // Whoever takes care of it sees it grow.
         let unattended = pending.acknowledged.is_none();
         self.row.routed && pending.is_open() && unattended && self.row.said.is_some_and(twice)

@@ -613,6 +613,20 @@ fn many_alerts_are_merged_and_cut_to_the_newest() {
     assert_eq!(told.joined.last(), Some(&sample::member(59).id));
 }
 
+#[test]
+fn what_comes_back_as_mere_information_is_no_growth() {
+    let mut world = World::one();
+    world.see(0, with(change(1, 1, &[Opened]), Status::Warning, 1));
+    assert_eq!(world.tell(10).len(), 1);
+    world.see(11, with(change(1, 2, &[Resolved]), Status::Ok, 1));
+    assert_eq!(world.tell(11), [(2, vec![Resolved])]);
+    // Told as grown, it would stay open for those who were told that it is over.
+    world.see(12, with(change(1, 3, &[Reopened]), Status::Info, 2));
+    assert_eq!(world.tell(9_000), []);
+    world.see(9_001, with(change(1, 4, &[Resolved]), Status::Ok, 2));
+    assert_eq!(world.tell(99_999), []);
+}
+
 /// What may happen to one incident and its receiver.
 #[derive(Debug, Clone)]
 enum Step {

@@ -178,7 +178,10 @@ proptest! {
         let (mut glancing, mut reading) = (collect(), collect());
         for bytes in &records {
             reading.cache.forget_forms();
-            let (glanced, read) = (apply(&mut glancing, kind, bytes), apply(&mut reading, kind, bytes));
+            let (mut glanced, mut read) =
+                (apply(&mut glancing, kind, bytes), apply(&mut reading, kind, bytes));
+            // The age of what is known at a glance is not measured.
+            (glanced.tally.youngest, read.tally.youngest) = (Vec::new(), Vec::new());
             prop_assert_eq!(glanced.records, read.records, "{}", String::from_utf8_lossy(bytes));
             prop_assert_eq!(glanced.tally, read.tally, "{}", String::from_utf8_lossy(bytes));
         }
