@@ -5,7 +5,7 @@
 //! bounds and who waits for them. Whatever is not known to be durable is answered as refused: the
 //! sender sends again, and collect takes the second one for a repeat.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -66,6 +66,8 @@ pub struct Decoded {
     pub dead_letters: Vec<Outgoing>,
     /// What is counted once all of it is durable: what was rejected, which limits cut.
     pub tally: Tally,
+    /// The sources of its events.
+    pub sources: BTreeSet<Box<str>>,
 }
 
 /// Reads a request.
@@ -94,6 +96,9 @@ pub enum Refused {
     /// The process is stopping.
     #[error("this instance is stopping; send again in a moment, or to another one")]
     Closing,
+    /// Its sender may not speak for a source; nothing of it was taken.
+    #[error("events of the source `{0}` need a token of that source; nothing was taken")]
+    Forbidden(Box<str>),
 }
 
 impl Refused {
@@ -104,6 +109,7 @@ impl Refused {
             Self::Full => "queue_full",
             Self::Journal(_) => "journal_unavailable",
             Self::Closing => "shutting_down",
+            Self::Forbidden(_) => "unauthorized",
         }
     }
 }
@@ -152,9 +158,26 @@ impl Intake {
     ///
     /// # Errors
     /// When it could not be taken; it may be sent again.
-    pub async fn submit(&self, incoming: &Incoming<'_>, mut hold: Hold) -> Result<Answer, Refused> {
+    pub async fn submit(&self, incoming: &Incoming<'_>, hold: Hold) -> Result<Answer, Refused> {
+        self.submit_if(incoming, hold, &|_| true).await
+    }
+
+    /// The same, where its sender may speak for the sources of all its events.
+    ///
+    /// # Errors
+    /// As `submit`; and where it may not.
+    pub async fn submit_if(
+        &self,
+        incoming: &Incoming<'_>,
+        mut hold: Hold,
+        may: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Answer, Refused> {
         let arrival = incoming.arrival;
-        let Decoded { events, rejected, ignored, dead_letters, tally } = (self.decode)(incoming);
+        let Decoded { events, rejected, ignored, dead_letters, tally, sources } =
+            (self.decode)(incoming);
+        if let Some(source) = sources.into_iter().find(|source| !may(source)) {
+            return Err(Refused::Forbidden(source));
+        }
         let accepted = events.len();
         if events.is_empty() && dead_letters.is_empty() {
             // There is nothing to make durable.

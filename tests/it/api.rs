@@ -153,6 +153,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         commands: Some(commands),
         desk: None,
         intake: Some(intake),
+        outside: muster::api::Outside::over_https(),
         stop: stop.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
