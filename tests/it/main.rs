@@ -9,6 +9,7 @@ mod config;
 mod decoders;
 mod enrich;
 mod exactness;
+mod intakes;
 mod journal;
 mod kafka;
 mod laws;

@@ -163,6 +163,8 @@ fn gettable(alert: &Member, status: Value, now: Timestamp) -> Value {
     let mut annotations = Map::new();
     if !alert.description.is_empty() {
         annotations.insert("description".to_owned(), (*alert.description).into());
+        let summary = alert.description.lines().next().unwrap_or_default();
+        annotations.insert("summary".to_owned(), summary.into());
     }
     for (name, url) in &alert.links {
         annotations.insert(name.to_string(), (**url).into());
