@@ -337,8 +337,11 @@ pub(super) async fn admit(
 struct Shown {
     hash: TokenHash,
     /// Where it is in the body, if there, and how it is written.
-    at: Option<(Range<usize>, Written)>,
+    at: Option<Place>,
 }
+
+/// Where a key is in a body, and how it is written there.
+type Place = (Range<usize>, Written);
 
 #[derive(Clone, Copy)]
 enum Written {
@@ -349,7 +352,7 @@ enum Written {
 /// Everything in a request that may be a token: headers, query, and the fields that the format has for
 /// it.
 fn shown(taken: &Taken, decoder: Option<&str>) -> Vec<Shown> {
-    let mut keys: Vec<(Cow<'_, str>, Option<(Range<usize>, Written)>)> = Vec::new();
+    let mut keys: Vec<(Cow<'_, str>, Option<Place>)> = Vec::new();
     if let Some(value) = taken.header("authorization") {
         keys.extend(authorization(value).map(|key| (key, None)));
     }
@@ -404,7 +407,7 @@ struct Keys<'a> {
     app_key: Option<&'a RawValue>,
 }
 
-fn in_json(bytes: &[u8]) -> Vec<(String, (Range<usize>, Written))> {
+fn in_json(bytes: &[u8]) -> Vec<(String, Place)> {
     let Ok(keys) = serde_json::from_slice::<Keys<'_>>(bytes) else { return Vec::new() };
     let raw = [keys.routing_key, keys.service_key, keys.app_key].into_iter().flatten();
     let found = raw.filter_map(|raw| {
@@ -416,7 +419,7 @@ fn in_json(bytes: &[u8]) -> Vec<(String, (Range<usize>, Written))> {
     found.collect()
 }
 
-fn in_form(bytes: &[u8]) -> Vec<(String, (Range<usize>, Written))> {
+fn in_form(bytes: &[u8]) -> Vec<(String, Place)> {
     let mut found = Vec::new();
     let mut start = 0;
     for pair in bytes.split(|byte| *byte == b'&') {
@@ -440,7 +443,7 @@ fn hide(senders: &Senders, source: Option<&str>, shown: &[Shown], taken: &mut Ta
         let one = std::slice::from_ref(one);
         all.clone().any(|sender| any(&sender.tokens, one).is_some())
     };
-    let mut places: Vec<&(Range<usize>, Written)> =
+    let mut places: Vec<&Place> =
         shown.iter().filter(|one| is_token(one)).filter_map(|one| one.at.as_ref()).collect();
     // From the end, so that the places before stay where they are.
     places.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));

@@ -17,7 +17,7 @@ use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
 use crate::model::{Span, Status};
 
-const DEFAULTS: &str = "defaults";
+pub(super) const DEFAULTS: &str = "defaults";
 /// The word for events in canonical form.
 const CANONICAL: &str = "canonical";
 /// Keys that say how a topic is read and mean nothing without one.

@@ -45,6 +45,16 @@ pub(super) fn read(table: &mut Node<'_>, source: &str) -> Sender {
         let count = topics.len().to_string();
         table.broken("sns_topics", Some(&count), format!("topics, {TOPICS_MAX} are the most"));
     }
+    if source == super::collect_section::DEFAULTS {
+        let rule = "belongs to a source with a name of its own, not to `defaults`";
+        for (key, is_there) in
+            [("signature", signature.is_some()), ("sns_topics", !topics.is_empty())]
+        {
+            if is_there {
+                table.broken(key, None, rule);
+            }
+        }
+    }
     let topics = topics.into_iter().map(Into::into).collect();
     Sender { source: source.into(), tokens, signature, topics }
 }

@@ -17,7 +17,7 @@
 //! The header `muster-live`, which our HTTP layer sets where Prometheus itself sends (`/api/v2/alerts`),
 //! says that the list is what holds now: then the order of arrival counts, as in Alertmanager. What
 //! fires is heard anew with each repeat, so that it outlives the `endsAt` of the one before, and ends
-//! by it once nobody repeats it; within a minute of its start `startsAt` stands.
+//! by it once nobody repeats it; soon after its start (at most a minute) `startsAt` stands.
 //!
 //! Traps: a group tells everything again whenever one alert changes. `truncatedAlerts` are neither
 //! firing nor resolved. `endsAt` is year 1 while an alert fires.
@@ -42,7 +42,8 @@ pub(super) const DECODER: Decoder = Decoder {
 
 /// Says that a list is what its sender holds to be so now.
 const LIVE: &str = "muster-live";
-/// How long after its start an alert that is heard of counts as heard of at its start.
+/// How long after its start an alert that is heard of counts as heard of at its start, at most: a
+/// quarter of how long its sender's word holds, so that what is said next comes while it does.
 const AT_ONCE: Span = Span::MINUTE;
 
 const EXPECTED: &str = "expected Alertmanager's webhook body or a list of alerts with `labels`";
@@ -130,9 +131,13 @@ fn alert(
         draft.at = ends.filter(|_| !live);
     } else {
         draft.at = times::value(starts, payload);
+        let at_once = match ends {
+            Some(When::At(end)) => AT_ONCE.min(end.since(payload.arrival).part(4)),
+            _ => AT_ONCE,
+        };
         if let Some(When::At(start)) = draft.at
             && live
-            && start + AT_ONCE < payload.arrival
+            && start + at_once < payload.arrival
         {
             draft.at = None;
         }

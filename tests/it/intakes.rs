@@ -575,6 +575,13 @@ fn a_token_is_made_with_its_hash_and_a_config_says_what_is_open() {
             .contains("grafana only")
     );
     assert!(wrong("sns_topics: [alarms]").contains("is no ARN"));
+    for key in
+        ["signature: {scheme: sentry, secret_file: /x}", "sns_topics: [\"arn:aws:sns:a:1:b\"]"]
+    {
+        let text = format!("collect: {{sources: [{{name: defaults, {key}}}]}}");
+        let error = config::parse(&text).expect_err("it is wrong").to_string();
+        assert!(error.contains("belongs to a source with a name of its own"), "{error}");
+    }
     let unread = config::parse(
         "collect: {sources: [{name: a, signature: {scheme: sentry, secret_file: /nowhere}}]}",
     );
@@ -779,8 +786,10 @@ fn too_much_at_once_is_answered_503_and_never_429() {
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:alarms";
 
+type Shared<T> = Arc<Mutex<T>>;
+
 /// A server whose source `cloudwatch` has a topic, and what was got from outside.
-fn sns() -> (Rig, Arc<Mutex<Vec<String>>>, Arc<Mutex<bool>>) {
+fn sns() -> (Rig, Shared<Vec<String>>, Shared<bool>) {
     let mut sender = Sender::open("cloudwatch");
     sender.topics = vec![TOPIC.into()];
     let senders = Senders::new(vec![sender], Sender::open("defaults"));
@@ -1030,6 +1039,9 @@ fn an_alert_that_prometheus_repeats_lives_on_and_ends_soon_after_nobody_does() {
     let later = heard(3_600, 3_840, true);
     assert_eq!((later.timestamp, later.expires_at), (at(3_600), Some(at(3_840))), "still so");
     assert_eq!(heard(3_600, 3_840, false).timestamp, start, "by other ways as it says");
+    // Whoever's word holds for 40 s says it again before that is over, and is heard anew then.
+    assert_eq!(heard(9, 49, true).timestamp, start);
+    assert_eq!(heard(11, 51, true).timestamp, at(11));
     // Its end is newer than the last repeat, though that was late.
     let (over, stale) = (heard(3_720, 3_655, true), heard(3_660, 3_900, true));
     assert!(over.timestamp > stale.timestamp, "{over:?}");
