@@ -1,9 +1,9 @@
 //! How long a sender over HTTP waits until its alerts are durable: Prometheus' way, on SQLite.
 //!
 //! The whole program as a child process; clients on kept connections post batches of 64 alerts to
-//! `/api/v2/alerts` at a fixed rate of 20,000 alerts a second, whether answers come or not: each is
-//! timed from when it was due, so that a stall counts for all who wait in it. Every answer must be 200;
-//! afterwards each alert must be there once. `cargo bench --bench intake`; as a test a few batches.
+//! `/api/v2/alerts`. First 20,000 new alerts as fast as they are taken; then, for ten seconds, their
+//! repeats at 20,000 a second, whether answers come or not: each is timed from when it was due, so that
+//! a stall counts for all who wait in it. Every answer must be 200, and each alert be there once. `cargo bench --bench intake`; as a test a few batches.
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 
 use std::hash::Hasher;
@@ -25,29 +25,44 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BATCH: u64 = 64;
 const RATE: u64 = 20_000;
 const CLIENTS: u64 = 8;
-/// Different alerts: each repeats about once in the time of the bench.
-const ALERTS: u64 = 100_000;
+/// Different alerts; each is repeated once a second.
+const ALERTS: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
-    let batches = if is_test() { 80 } else { 10 * RATE / BATCH };
     let alerts = if is_test() { 1_000 } else { ALERTS };
+    let batches = if is_test() { 40 } else { 10 * RATE / BATCH };
     let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let directory =
-        tempfile::Builder::new().prefix("intake-").tempdir_in(root).expect("a directory");
+    let directory = tempfile::Builder::new().prefix("intake-").tempdir_in(root);
+    let directory = directory.expect("a directory");
     let muster = Muster::start(directory.path());
+    // All of them are new, as fast as they are taken.
+    drive(&muster, "a storm of new alerts", alerts.div_ceil(BATCH), alerts, u64::MAX);
+    let seen = muster.until_seen(alerts);
+    let answers = drive(&muster, "repeats", batches, alerts, RATE);
+    let mut hash = SipHasher13::new();
+    hash.write_u64(muster.until_seen(seen));
+    hash.write_u64(answers);
+    println!("result {:016x}", hash.finish());
+}
+
+/// Posts batches at a rate, from eight connections; how many answers there were.
+fn drive(muster: &Muster, what: &str, batches: u64, alerts: u64, rate: u64) -> u64 {
     let bodies = (0..batches).map(|nth| body(nth, alerts));
     let bodies: Vec<Vec<u8>> = bodies.map(|body| muster.request(&body)).collect();
     let latency = Latency::new("intake_seconds", "an answer").expect("a good name");
     let all = Stopwatch::start();
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let (bodies, latency, muster) = (&bodies, &latency, &muster);
+            let (bodies, latency) = (&bodies, &latency);
             scope.spawn(move || {
                 let mut connection = muster.connect();
                 for nth in (client..batches).step_by(usize::try_from(CLIENTS).expect("few")) {
-                    let due = Duration::from_nanos(nth * BATCH * 1_000_000_000 / RATE);
+                    let mut due = Duration::from_nanos(nth * BATCH * 1_000_000_000 / rate);
                     std::thread::sleep(due.saturating_sub(all.elapsed()));
+                    if rate == u64::MAX {
+                        due = all.elapsed();
+                    }
                     let request = &bodies[usize::try_from(nth).expect("few")];
                     assert_eq!(connection.exchange(request), 200, "batch {nth}");
                     latency.observe(all.elapsed().saturating_sub(due));
@@ -58,14 +73,10 @@ fn main() {
     let (took, quantiles) = (all.elapsed(), latency.quantiles());
     let rate = u128::from(batches * BATCH) * 1_000 / took.as_millis().max(1);
     println!(
-        "http intake, batches of {BATCH}: {rate} alerts/s, p50 {:?}, p99 {:?}, max {:?}",
+        "http intake, {what}, {BATCH} at a time: {rate} alerts/s, p50 {:?}, p99 {:?}, max {:?}",
         quantiles.p50, quantiles.p99, quantiles.max
     );
-    let seen = muster.until_seen(alerts.min(batches * BATCH));
-    let mut hash = SipHasher13::new();
-    hash.write_u64(seen);
-    hash.write_u64(quantiles.count);
-    println!("result {:016x}", hash.finish());
+    quantiles.count
 }
 
 /// A batch as Prometheus sends it: what fires, heard of again and again.
