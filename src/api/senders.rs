@@ -232,9 +232,13 @@ impl Admitted {
         has_token && !(signs && senders.find(source).is_some())
     }
 
-    /// Counts what was refused after all.
-    pub(super) fn refuse(&self, parts: &Parts, source: &str) {
+    /// Refuses a request with an event of a source that its sender may not speak for, and counts it.
+    pub(super) fn refuse(&self, parts: &Parts, source: &str) -> Failure {
         count(parts, source, Why::of(&self.shown));
+        let message = format!(
+            "events of the source `{source}` need a token of that source; nothing was taken"
+        );
+        Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 }
 

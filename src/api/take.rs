@@ -125,13 +125,11 @@ pub(super) async fn submit(
     };
     let origin = &admitted.origin;
     let incoming = Incoming { bytes: &bytes, headers: &headers, arrival, origin };
-    let may = |source: &str| admitted.may(source);
-    intake.submit_if(&incoming, hold, &may).await.map_err(|error| {
-        if let Refused::Forbidden(source) = &error {
-            admitted.refuse(parts, source);
-        }
-        refused(&error)
-    })
+    let decoded = intake.decode(&incoming);
+    if let Some(source) = decoded.sources.iter().find(|source| !admitted.may(source)) {
+        return Err(admitted.refuse(parts, source));
+    }
+    intake.put(arrival, decoded, hold).await.map_err(|error| refused(&error))
 }
 
 /// Why nothing of what was sent could be read, where that is so: too much of it, no bytes, or none that
@@ -164,12 +162,7 @@ fn kept(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 }
 
 fn refused(refused: &Refused) -> Failure {
-    match refused {
-        Refused::Forbidden(_) => {
-            Failure::new(StatusCode::UNAUTHORIZED, refused.reason(), refused.to_string())
-        }
-        _ => Failure::unavailable(refused.reason(), refused.to_string()),
-    }
+    Failure::unavailable(refused.reason(), refused.to_string())
 }
 
 /// How a body is packed.

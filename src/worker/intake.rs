@@ -96,9 +96,6 @@ pub enum Refused {
     /// The process is stopping.
     #[error("this instance is stopping; send again in a moment, or to another one")]
     Closing,
-    /// Its sender may not speak for a source; nothing of it was taken.
-    #[error("events of the source `{0}` need a token of that source; nothing was taken")]
-    Forbidden(Box<str>),
 }
 
 impl Refused {
@@ -109,7 +106,6 @@ impl Refused {
             Self::Full => "queue_full",
             Self::Journal(_) => "journal_unavailable",
             Self::Closing => "shutting_down",
-            Self::Forbidden(_) => "unauthorized",
         }
     }
 }
@@ -159,25 +155,26 @@ impl Intake {
     /// # Errors
     /// When it could not be taken; it may be sent again.
     pub async fn submit(&self, incoming: &Incoming<'_>, hold: Hold) -> Result<Answer, Refused> {
-        self.submit_if(incoming, hold, &|_| true).await
+        self.put(incoming.arrival, (self.decode)(incoming), hold).await
     }
 
-    /// The same, where its sender may speak for the sources of all its events.
+    /// What a request's bytes hold.
+    #[must_use]
+    pub fn decode(&self, incoming: &Incoming<'_>) -> Decoded {
+        (self.decode)(incoming)
+    }
+
+    /// Hands over what was decoded and waits until what it led to is durable.
     ///
     /// # Errors
-    /// As `submit`; and where it may not.
-    pub async fn submit_if(
+    /// When it could not be taken; it may be sent again.
+    pub async fn put(
         &self,
-        incoming: &Incoming<'_>,
+        arrival: Timestamp,
+        decoded: Decoded,
         mut hold: Hold,
-        may: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Answer, Refused> {
-        let arrival = incoming.arrival;
-        let Decoded { events, rejected, ignored, dead_letters, tally, sources } =
-            (self.decode)(incoming);
-        if let Some(source) = sources.into_iter().find(|source| !may(source)) {
-            return Err(Refused::Forbidden(source));
-        }
+        let Decoded { events, rejected, ignored, dead_letters, tally, sources: _ } = decoded;
         let accepted = events.len();
         if events.is_empty() && dead_letters.is_empty() {
             // There is nothing to make durable.
