@@ -32,15 +32,23 @@ mod events;
 mod explain;
 mod failure;
 mod incidents;
+mod intakes;
 mod maintenance;
 pub mod reload;
+mod senders;
 pub mod server;
+mod signatures;
 mod silences;
+mod sns;
 mod status;
+mod take;
 
 pub use commands::path_segment;
 use failure::Failure;
+pub use senders::{Sender, Senders, TokenHash};
 pub use server::{bind, serve};
+pub use signatures::{Scheme, Signature, readable as readable_secret};
+pub use sns::{Fetched, Outside};
 
 /// What the HTTP server goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +64,8 @@ pub struct Settings {
     pub timeout: Span,
     /// How many connections may be open at once (default 1,024); further ones wait.
     pub connections: usize,
+    /// Who may send for which source (default: everybody for all).
+    pub senders: Arc<Senders>,
 }
 
 impl Default for Settings {
@@ -66,6 +76,7 @@ impl Default for Settings {
             header_timeout: Span::from_secs(5),
             timeout: Span::from_secs(30),
             connections: 1_024,
+            senders: Arc::default(),
         }
     }
 }
@@ -97,6 +108,8 @@ pub struct Parts {
     pub rules: Live<CorrelateSettings>,
     /// Where events go; none where this instance takes none in.
     pub intake: Option<Intake>,
+    /// How certificates and confirmations of SNS are got.
+    pub outside: Outside,
     /// Once given, nothing more is taken in.
     pub stop: Shutdown,
 }
@@ -104,8 +117,9 @@ pub struct Parts {
 /// Every route, with what holds for all of them.
 pub fn router(parts: Parts) -> Router {
     let parts = Arc::new(parts);
+    let begun = parts.clock.now();
     Router::new()
-        .route("/v1/events", post(events::take))
+        .route("/v1/events", post(events::take_any))
         .route("/v1/events/{source}", post(events::take_from))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/retry", post(dead_letters::retry))
@@ -125,6 +139,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/silences/preview", post(silences::preview))
         .route("/v1/silences/{id}", get(silences::one))
         .route("/v1/silences/{id}/expire", post(silences::expire))
+        .merge(intakes::routes(begun))
         .route("/metrics", get(status::metrics))
         .route("/health/live", get(status::live))
         .route("/health/ready", get(status::ready))

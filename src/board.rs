@@ -246,8 +246,16 @@ impl Board {
     /// An empty board that has not been loaded.
     #[must_use]
     pub fn new(settings: Settings, metrics: Metrics) -> Self {
-        let kinds =
-            ["open_incident", "resolved_incident", "alert", "timeline", "result", "plan", "change"];
+        let kinds = [
+            "open_incident",
+            "resolved_incident",
+            "alert",
+            "timeline",
+            "result",
+            "plan",
+            "change",
+            "listed",
+        ];
         for what in kinds {
             // There from the start: an alarm on a rise does not see a counter appear.
             metrics.board_dropped.with_label_values(&[what]).inc_by(0);

@@ -26,6 +26,7 @@ mod replay;
 pub mod run;
 mod silences;
 mod simulate;
+mod token;
 mod topics;
 
 /// What a wrong command line or config exits with.
@@ -79,6 +80,8 @@ enum Command {
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
     /// nearly joined.
     Explain(explain::Options),
+    /// Make a token for a sender; prints it, and its hash for `collect.sources[].tokens`.
+    Token,
     /// Look after Muster's topics on Kafka.
     Topics {
         #[command(flatten)]
@@ -180,6 +183,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Publish(options) => publish::run(*options),
         Command::Silences(options) => silences::run(options),
         Command::Explain(options) => explain::run(&options),
+        Command::Token => token::run(),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),
         Command::Simulate(options) => simulate::run(&options),

@@ -139,6 +139,8 @@ pub struct Origin {
     /// What reads them where the source's settings name no decoder; none for events in canonical
     /// form.
     pub decoder: Option<&'static Decoder>,
+    /// What reads them whatever the source's settings say: they come by an address of this format.
+    pub format: Option<&'static Decoder>,
 }
 
 /// There is neither a source nor a format of this name.
@@ -157,12 +159,12 @@ impl Origin {
 
     /// Where events that name their sources themselves come in.
     pub fn canonical(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), source: None, decoder: None }
+        Self { name: name.into(), source: None, decoder: None, format: None }
     }
 
     /// Where the payloads of a source come in.
     pub fn of_source(name: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), source: Some(source.into()), decoder: None }
+        Self { name: name.into(), source: Some(source.into()), decoder: None, format: None }
     }
 }
 
@@ -249,8 +251,8 @@ impl Settings {
     /// What reads the payloads that come in somewhere; none for events in canonical form.
     #[must_use]
     pub fn decoder(&self, origin: &Origin) -> Option<&'static Decoder> {
-        let own = origin.source.as_deref().and_then(|name| self.source(name).1.decoder);
-        own.or(origin.decoder)
+        let own = || origin.source.as_deref().and_then(|name| self.source(name).1.decoder);
+        origin.format.or_else(own).or(origin.decoder)
     }
 
     /// These settings as far as a process that began with `running` can go by them: with its
@@ -570,6 +572,9 @@ pub fn dead_letter(
         headers.push(("source", source.as_bytes().to_vec()));
         if let Some(kept) = record.headers.and_then(wire::dead_letter::headers) {
             headers.push(("headers", kept));
+        }
+        if let Some(format) = origin.format {
+            headers.push(("decoder", format.name.as_bytes().to_vec()));
         }
     }
     Outgoing {

@@ -26,6 +26,7 @@ mod mute_section;
 mod notify_section;
 mod read;
 mod receiver_section;
+mod senders_section;
 mod server_section;
 mod table_file;
 mod topology_file;
@@ -311,7 +312,9 @@ impl Config {
     /// Looks at what lies outside of the config: whether files of secrets can be read.
     #[must_use]
     pub fn outside(&self) -> Vec<Problem> {
-        notify_section::unreadable(&self.notify)
+        let mut problems = notify_section::unreadable(&self.notify);
+        problems.extend(senders_section::unreadable(&self.api.senders));
+        problems
     }
 
     /// A short account of what is configured, one line a part; shows no secret.
@@ -390,7 +393,8 @@ fn read_all(mut root: Node<'_>) -> Config {
     let collect = collect_section::read(root.table("collect"), &journal);
     let correlate = correlate_section::read(root.table("correlate"), &journal);
     let (notify, mute) = notify_section::read(root.table("notify"));
-    let api = server_section::read_api(root.table("api"));
+    let mut api = server_section::read_api(root.table("api"));
+    api.senders = Arc::clone(&collect.senders);
     let (level, format) = server_section::read_log(root.table("log"));
     root.finish();
     Config { journal, collect, correlate, notify, mute, api, level, format }

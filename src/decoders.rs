@@ -31,7 +31,7 @@ mod datadog;
 pub mod draft;
 mod dynatrace;
 mod elk;
-mod form;
+pub mod form;
 mod gcp;
 mod grafana;
 mod graylog;

@@ -35,8 +35,8 @@
 //! explain: model, notify
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
-//! worker: board, clock, collect, correlate, journal, live, model, notify, shutdown, stage, telemetry, wire
-//! api: board, clock, collect, decoders, explain, live, model, shutdown, telemetry, wire, worker
+//! worker: board, clock, collect, correlate, decoders, journal, live, model, notify, shutdown, stage, telemetry, wire
+//! api: board, clock, collect, decoders, explain, live, model, shutdown, stage, telemetry, wire, worker
 //! config: api, board, collect, correlate, decoders, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
 //! cli: api, board, clock, collect, config, correlate, decoders, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker

@@ -1,7 +1,7 @@
 //! The form of every refusal: a status code, a word for programs and a sentence for people.
 
 use axum::Json;
-use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -51,10 +51,18 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let body = Self::body(self.reason, &self.message);
-        let mut response = (self.status, Json(body)).into_response();
+impl Failure {
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The answer with a body of another form than ours.
+    pub(super) fn with(self, body: impl IntoResponse) -> Response {
+        let mut response = (self.status, body).into_response();
         let headers = response.headers_mut();
         if self.again {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -62,6 +70,16 @@ impl IntoResponse for Failure {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = Self::body(self.reason, &self.message);
+        self.with(Json(body))
     }
 }

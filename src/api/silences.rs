@@ -171,7 +171,7 @@ fn answered(parts: &Parts, done: Result<Arc<Silence>, Refusal>) -> Result<Respon
     }
 }
 
-fn failure(refusal: &Refusal) -> Failure {
+pub(super) fn failure(refusal: &Refusal) -> Failure {
     let message = refusal.to_string();
     match refusal {
         Refusal::Bad(_) => Failure::bad_request("bad_silence", message),
@@ -183,7 +183,7 @@ fn failure(refusal: &Refusal) -> Failure {
     }
 }
 
-fn desk(parts: &Parts) -> Result<Arc<Desk>, Failure> {
+pub(super) fn desk(parts: &Parts) -> Result<Arc<Desk>, Failure> {
     let Some(desk) = &parts.desk else {
         let message = "this instance runs without the stage `api`; ask one that has it";
         return Err(Failure::new(StatusCode::NOT_FOUND, "no_board", message));
@@ -205,7 +205,10 @@ fn read_matchers(texts: impl AsRef<[String]>) -> Result<Matchers, Failure> {
         .map_err(|error| Failure::bad_request("bad_matcher", error.to_string()))
 }
 
-async fn body<T: serde::de::DeserializeOwned>(parts: &Parts, body: Body) -> Result<T, Failure> {
+pub(super) async fn body<T: serde::de::DeserializeOwned>(
+    parts: &Parts,
+    body: Body,
+) -> Result<T, Failure> {
     let limit = parts.settings.get().timeout.part(2);
     let read = tokio::time::timeout(limit.to_std(), to_bytes(body, BODY_MAX)).await;
     let bytes = read.map_err(|_| {
@@ -223,7 +226,9 @@ async fn body<T: serde::de::DeserializeOwned>(parts: &Parts, body: Body) -> Resu
 
 /// Looking at every alert takes milliseconds and a commit longer: not on a thread that others wait
 /// for.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
     let failed = |_| Failure::unavailable("internal", "the request broke off; see the log");
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }

@@ -3,7 +3,7 @@
 //! Parts start from the end of the pipeline to its beginning, so that nothing is handed to somebody
 //! who is not there yet, and stop the other way round, so that what was taken in goes all the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +27,7 @@ use crate::correlate::Correlate;
 use crate::journal::sqlite::Sqlite;
 use crate::journal::{Feed, Group, Journal, JournalError};
 use crate::kafka::{self, SourceTopic};
+use crate::model::Event;
 use crate::notify::receiver::log::Lines;
 use crate::shutdown::{self, Busy, Order, Shutdown};
 use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
@@ -449,6 +450,7 @@ impl Starting<'_> {
             dead_letters,
             desk,
             intake,
+            outside: api::Outside::over_https(),
             stop,
         };
         self.runtime.spawn(async move {
@@ -648,6 +650,7 @@ fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decode
     let found = decode::decode(incoming, settings);
     let mut decoded = Decoded {
         events: found.events.iter().map(|event| wire::event::encode(event, arrival)).collect(),
+        sources: sources(&found.events),
         tally: Tally {
             events: vec![[0; EventOutcome::COUNT]; settings.sources.len()],
             limited: found.limited,
@@ -680,4 +683,17 @@ fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decode
         decoded.dead_letters.push(dead_letter(incoming.origin, 0, &record, rejected));
     }
     decoded
+}
+
+/// The sources of events, most of which are of the same.
+fn sources(events: &[Event]) -> BTreeSet<Box<str>> {
+    let mut sources = BTreeSet::new();
+    let mut last = None;
+    for event in events {
+        if last != Some(&*event.source) {
+            sources.insert(event.source.clone());
+            last = Some(&*event.source);
+        }
+    }
+    sources
 }

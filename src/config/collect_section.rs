@@ -10,12 +10,14 @@ use jiff::tz::TimeZone;
 use super::enrich_section;
 use super::journal_section::{Journal, brokers, check_topic, client_settings, mask};
 use super::read::{Node, size};
+use super::senders_section;
+use crate::api::{Sender, Senders};
 use crate::collect::{Field, Limits, Settings, SoftStates, SourceSettings};
 use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
 use crate::model::{Span, Status};
 
-const DEFAULTS: &str = "defaults";
+pub(super) const DEFAULTS: &str = "defaults";
 /// The word for events in canonical form.
 const CANONICAL: &str = "canonical";
 /// Keys that say how a topic is read and mean nothing without one.
@@ -31,6 +33,7 @@ pub(super) struct Collect {
     pub(super) settings: Settings,
     pub(super) topics: Vec<SourceTopic>,
     pub(super) workers: usize,
+    pub(super) senders: Arc<Senders>,
 }
 
 impl Collect {
@@ -53,7 +56,7 @@ pub(super) fn masked(topic: &SourceTopic) -> SourceTopic {
 }
 
 pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
-    let (sources, topics) = sources(&mut node, journal);
+    let (sources, topics, senders) = sources(&mut node, journal);
     let hosts = enrich_section::hosts(node.table("hosts"));
     let enrich = enrich_section::steps(&mut node);
     let settings = Settings {
@@ -65,10 +68,13 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
     };
     let workers = size(node.count("workers", 2, 1, 256));
     node.finish();
-    Collect { settings, topics, workers }
+    Collect { settings, topics, workers, senders: Arc::new(senders) }
 }
 
-fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<SourceTopic>) {
+fn sources(
+    node: &mut Node<'_>,
+    journal: &Journal,
+) -> (Vec<SourceSettings>, Vec<SourceTopic>, Senders) {
     let mut entries: Vec<Entry> = Vec::new();
     for mut table in node.tables("sources").unwrap_or_default() {
         if let Some(entry) = entry(&mut table, journal) {
@@ -104,7 +110,17 @@ fn sources(node: &mut Node<'_>, journal: &Journal) -> (Vec<SourceSettings>, Vec<
     let mut sources: Vec<SourceSettings> =
         named.map(|entry| settings(&entry.name, Some(entry))).collect();
     sources.push(settings(DEFAULTS, defaults));
-    (sources, entries.into_iter().filter_map(|entry| entry.topic).collect())
+    let senders = senders(&mut entries);
+    (sources, entries.into_iter().filter_map(|entry| entry.topic).collect(), senders)
+}
+
+fn senders(entries: &mut [Entry]) -> Senders {
+    let (mut listed, mut defaults) = (Vec::new(), Sender::open(DEFAULTS));
+    for entry in entries {
+        let sender = std::mem::replace(&mut entry.sender, Sender::open(DEFAULTS));
+        if entry.name == DEFAULTS { defaults = sender } else { listed.push(sender) }
+    }
+    Senders::new(listed, defaults)
 }
 
 /// What an entry lists, or else what `defaults` does.
@@ -128,6 +144,7 @@ struct Entry {
     soft_states: Option<SoftStates>,
     time_zone: Option<TimeZone>,
     topic: Option<SourceTopic>,
+    sender: Sender,
 }
 
 impl Entry {
@@ -159,6 +176,7 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
         )
     });
     let time_zone = time_zone(table);
+    let sender = senders_section::read(table, name.as_deref().unwrap_or(DEFAULTS));
     if name.as_deref() == Some(DEFAULTS) && decoder.is_some() {
         table.broken("decoder", None, "belongs to a source with a name of its own");
     }
@@ -182,6 +200,7 @@ fn entry(table: &mut Node<'_>, journal: &Journal) -> Option<Entry> {
         soft_states,
         time_zone,
         topic,
+        sender,
     })
 }
 

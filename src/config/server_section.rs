@@ -31,6 +31,8 @@ pub(super) fn read_api(mut node: Node<'_>) -> Settings {
         header_timeout,
         timeout,
         connections: size(connections),
+        // Said beside the sources.
+        ..Settings::default()
     }
 }
 

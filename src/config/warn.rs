@@ -9,6 +9,7 @@
 //!   `by` among its own, window and gap at least as wide, as many alerts, as many sources).
 //! - A route that is never asked: an earlier sibling takes everything and does not continue.
 //! - A receiver that no route names.
+//! - An address that others reach, where sources take events without a token or signature.
 //! - What hardly ends: a source whose alerts are kept for more than 30 days without a word, and a
 //!   window of more than 7 days, in which the same tag values mean the same fault.
 //!
@@ -29,6 +30,7 @@ const SINGLE: [&str; 4] = ["source", "host", "check", "status"];
 pub(super) fn warnings(config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     sources(&config.collect, &mut found);
+    open_to_all(config, &mut found);
     patterns(config, &mut found);
     if let Some(root) = &config.notify.route {
         routes("notify.route", root, &mut found);
@@ -57,6 +59,23 @@ fn sources(collect: &Collect, found: &mut Vec<Problem>) {
             );
         }
     }
+}
+
+/// How many sources a warning names.
+const NAMED_MAX: usize = 10;
+
+fn open_to_all(config: &Config, found: &mut Vec<Problem>) {
+    let open: Vec<&str> = config.api.senders.open().collect();
+    if config.api.listen.ip().is_loopback() || open.is_empty() {
+        return;
+    }
+    let names = open.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    let more = if open.len() > NAMED_MAX { ", …" } else { "" };
+    let why = format!(
+        "can be reached by others, and whoever does may send events of these sources, since they have \
+         no tokens: {names}{more}"
+    );
+    warn(found, "api.listen".to_owned(), &config.api.listen.to_string(), &why);
 }
 
 fn patterns(config: &Config, found: &mut Vec<Problem>) {

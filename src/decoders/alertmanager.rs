@@ -14,6 +14,11 @@
 //! also of repeats, so that one which is delivered late is older than the recovery; `endsAt` of what
 //! is over.
 //!
+//! The header `muster-live`, which our HTTP layer sets where Prometheus itself sends (`/api/v2/alerts`),
+//! says that the list is what holds now: then the order of arrival counts, as in Alertmanager. What
+//! fires is heard anew with each repeat, so that it outlives the `endsAt` of the one before, and ends
+//! by it once nobody repeats it; soon after its start (at most a minute) `startsAt` stands.
+//!
 //! Traps: a group tells everything again whenever one alert changes. `truncatedAlerts` are neither
 //! firing nor resolved. `endsAt` is year 1 while an alert fires.
 
@@ -24,7 +29,7 @@ use serde_json::Value;
 use super::{
     Class, Decoder, Draft, Failure, Found, Grade, Payload, When, json, labels, macros, times,
 };
-use crate::model::Status;
+use crate::model::{Span, Status};
 
 /// Alertmanager.
 pub(super) const DECODER: Decoder = Decoder {
@@ -34,6 +39,12 @@ pub(super) const DECODER: Decoder = Decoder {
     expire_after: None,
     decode,
 };
+
+/// Says that a list is what its sender holds to be so now.
+const LIVE: &str = "muster-live";
+/// How long after its start an alert that is heard of counts as heard of at its start, at most: a
+/// quarter of how long its sender's word holds, so that what is said next comes while it does.
+const AT_ONCE: Span = Span::MINUTE;
 
 const EXPECTED: &str = "expected Alertmanager's webhook body or a list of alerts with `labels`";
 
@@ -115,10 +126,21 @@ fn alert(
     };
     let starts = object.get("startsAt").or_else(|| object.get("activeAt"));
     let mut draft = Draft::new(grade(&labels, over));
+    let live = group.is_none() && payload.header(LIVE).is_some();
     if over {
-        draft.at = ends;
+        draft.at = ends.filter(|_| !live);
     } else {
         draft.at = times::value(starts, payload);
+        let at_once = match ends {
+            Some(When::At(end)) => AT_ONCE.min(end.since(payload.arrival).part(4)),
+            _ => AT_ONCE,
+        };
+        if let Some(When::At(start)) = draft.at
+            && live
+            && start + at_once < payload.arrival
+        {
+            draft.at = None;
+        }
         // A webhook's `endsAt` says nothing while the alert fires.
         if group.is_none()
             && let Some(When::At(end)) = ends

@@ -60,7 +60,8 @@ pub fn confirmation(body: &[u8]) -> Option<Confirmation> {
 }
 
 /// Whether an address is `https://sns.REGION.amazonaws.com/…` (or `.com.cn`).
-fn is_of_sns(url: &str) -> bool {
+#[must_use]
+pub fn is_of_sns(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let inner = host.strip_prefix("sns.").and_then(|rest| {

@@ -1,7 +1,7 @@
 //! Forms as browsers and `curl -d` post them.
 
 /// The names and values of a form (`application/x-www-form-urlencoded`).
-pub(super) fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+pub fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     text.trim().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
@@ -9,7 +9,8 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 /// A text without `%20` and `+`.
-fn decoded(text: &str) -> String {
+#[must_use]
+pub fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

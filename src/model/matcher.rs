@@ -88,6 +88,24 @@ impl Matcher {
         matches!(self.test, Test::Equal).then_some(&self.value)
     }
 
+    /// What it compares with: a value or a regular expression.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether it compares with a regular expression.
+    #[must_use]
+    pub fn is_regex(&self) -> bool {
+        matches!(self.test, Test::Regex(_) | Test::NotRegex(_))
+    }
+
+    /// Whether it asks for what it compares with; otherwise it rules that out.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        matches!(self.test, Test::Equal | Test::Regex(_))
+    }
+
     /// Whether something fulfils the condition.
     pub fn matches(&self, labels: &(impl Labels + ?Sized)) -> bool {
         let values = labels.values(&self.name);

@@ -68,6 +68,10 @@ pub struct Metrics {
     pub commands: IntCounterVec,
     /// HTTP requests by route and status code.
     pub http_requests: IntCounterVec,
+    /// Requests that were refused for want of a token or signature, by source and reason.
+    pub senders_refused: IntCounterVec,
+    /// Subscriptions that SNS asked to confirm, by what became of them.
+    pub sns_confirmations: IntCounterVec,
     /// HTTP connections that are open.
     pub http_connections: IntGauge,
     /// How old what the board shows is.
@@ -238,6 +242,18 @@ impl Metrics {
                 "HTTP requests, by route and status code.",
                 &["route", "code"],
             )?,
+            senders_refused: counters(
+                r,
+                "muster_senders_refused_total",
+                "Requests refused as their sender may not send, by source (`other`: not in the config) and reason (no_token, wrong_token, no_signature, wrong_signature, wrong_time, wrong_topic).",
+                &["source", "reason"],
+            )?,
+            sns_confirmations: counters(
+                r,
+                "muster_sns_confirmations_total",
+                "Subscriptions that SNS asked to confirm, by outcome (confirmed, failed, not_listed: the topic is not in sns_topics).",
+                &["outcome"],
+            )?,
             http_connections: gauge(
                 r,
                 "muster_http_connections",
@@ -257,7 +273,7 @@ impl Metrics {
             board_dropped: counters(
                 r,
                 "muster_board_dropped_total",
-                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline, result and plan (maintenance) for room, change as unreadable.",
+                "What the API cannot show, by what: open_incident, resolved_incident, alert, timeline, result and plan (maintenance) for room, change as unreadable, listed beyond what an answer in Alertmanager's form holds.",
                 &["what"],
             )?,
             silences: gauges(

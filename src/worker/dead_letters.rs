@@ -19,6 +19,7 @@ use super::intake::{Decoded, Intake, Refused};
 use crate::clock::Stopwatch;
 use crate::collect::decode::Incoming;
 use crate::collect::{Origin, Settings};
+use crate::decoders;
 use crate::journal::{Appender, Followed, Follower, From, Journal, JournalError};
 use crate::model::Timestamp;
 use crate::stage::{EventOutcome, Kind, Offset, Outgoing, Reason, Record, Route, Slot, Topic};
@@ -102,6 +103,8 @@ pub struct Head {
     pub offset: String,
     /// The source it came in for; none for events that name their own.
     pub source: Option<String>,
+    /// The format of the address that it came in by, whatever its source's settings say.
+    pub decoder: Option<String>,
     /// Why it was set aside.
     pub reason: String,
     /// The same for people.
@@ -125,6 +128,7 @@ impl Head {
                 "partition" => head.partition = text(),
                 "offset" => head.offset = text(),
                 "source" => head.source = Some(text()),
+                "decoder" => head.decoder = Some(text()),
                 "reason" => head.reason = text(),
                 "message" => head.message = text(),
                 "arrival" => head.arrival = text().parse().ok().map(Timestamp::from_millis),
@@ -193,9 +197,12 @@ impl Letter {
             return Err(("too_large", why.to_owned()));
         }
         match &self.head.source {
-            Some(source) => settings
-                .origin(&self.head.topic, source)
-                .map_err(|why| ("no_such_source", why.to_string())),
+            Some(source) => {
+                let format = self.head.decoder.as_deref().and_then(decoders::find);
+                let origin = settings.origin(&self.head.topic, source);
+                let origin = origin.map_err(|why| ("no_such_source", why.to_string()))?;
+                Ok(Origin { format, ..origin })
+            }
             None if self.head.topic == Origin::HTTP => Ok(Origin::canonical(Origin::HTTP)),
             None => {
                 let why = "it is a record of Muster's own, which no source sends";
@@ -674,6 +681,23 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
                 .collect(),
         }
+    }
+
+    #[test]
+    fn what_came_by_an_address_of_a_format_is_read_in_that_format_again() {
+        let headers = [("topic", "http"), ("source", "team-a"), ("decoder", "bigpanda")];
+        let letter = |headers: &[(&str, &str)]| {
+            let mut log = Log(Some(vec![record(1, Kind::DeadLetter, b"{}", headers)]));
+            let id = LetterId { partition: 2, offset: Offset(1) };
+            let found = fetch(&mut log, &BTreeSet::from([id]), Duration::from_secs(1));
+            found.expect("readable").remove(0)
+        };
+        let mut settings = Settings::default();
+        settings.sources.insert(0, crate::collect::SourceSettings::new("team-a"));
+        let origin = letter(&headers).origin(&settings).expect("a source");
+        assert_eq!(origin.format.map(|format| format.name), Some("bigpanda"));
+        let origin = letter(&headers[..2]).origin(&settings).expect("a source");
+        assert_eq!(origin.format, None);
     }
 
     fn log() -> Log {

@@ -5,7 +5,7 @@
 //! bounds and who waits for them. Whatever is not known to be durable is answered as refused: the
 //! sender sends again, and collect takes the second one for a repeat.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -66,6 +66,8 @@ pub struct Decoded {
     pub dead_letters: Vec<Outgoing>,
     /// What is counted once all of it is durable: what was rejected, which limits cut.
     pub tally: Tally,
+    /// The sources of its events.
+    pub sources: BTreeSet<Box<str>>,
 }
 
 /// Reads a request.
@@ -172,7 +174,7 @@ impl Intake {
         decoded: Decoded,
         mut hold: Hold,
     ) -> Result<Answer, Refused> {
-        let Decoded { events, rejected, ignored, dead_letters, tally } = decoded;
+        let Decoded { events, rejected, ignored, dead_letters, tally, sources: _ } = decoded;
         let accepted = events.len();
         if events.is_empty() && dead_letters.is_empty() {
             // There is nothing to make durable.

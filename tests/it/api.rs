@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use muster::api::{Parts, Settings, bind, serve};
+use muster::api::{Outside, Parts, Settings, bind, serve};
 use muster::board::{self, Board};
 use muster::clock::{ManualClock, Stopwatch};
 use muster::collect;
@@ -37,24 +37,24 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// An appender that holds each append back until it is let through, and fails when told to.
 #[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
 #[derive(Default)]
-struct GateState {
-    shut: bool,
-    fails: bool,
+pub(crate) struct GateState {
+    pub(crate) shut: bool,
+    pub(crate) fails: bool,
     /// Appends that wait at the gate.
-    waiting: usize,
-    appended: Vec<(Topic, String)>,
+    pub(crate) waiting: usize,
+    pub(crate) appended: Vec<(Topic, String)>,
 }
 
 impl Gate {
-    fn set(&self, with: impl FnOnce(&mut GateState)) {
+    pub(crate) fn set(&self, with: impl FnOnce(&mut GateState)) {
         with(&mut self.0.0.lock().expect("nobody panics"));
         self.0.1.notify_all();
     }
 
-    fn get<T>(&self, with: impl FnOnce(&GateState) -> T) -> T {
+    pub(crate) fn get<T>(&self, with: impl FnOnce(&GateState) -> T) -> T {
         with(&self.0.0.lock().expect("nobody panics"))
     }
 }
@@ -116,12 +116,12 @@ fn work(mut feed: IntakeFeed, stop: &AtomicBool) {
     Box::new(feed).close().expect("nothing is under way");
 }
 
-struct Rig {
-    address: SocketAddr,
-    gate: Gate,
+pub(crate) struct Rig {
+    pub(crate) address: SocketAddr,
+    pub(crate) gate: Gate,
     board: Arc<Board>,
     health: Health,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
     clock: Arc<ManualClock>,
     stop: Shutdown,
     server: Option<JoinHandle<()>>,
@@ -129,15 +129,24 @@ struct Rig {
     worker_stop: Arc<AtomicBool>,
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() }
 }
 
 fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
+    rig_by(settings, queue, Arc::new(decode), Outside::over_https())
+}
+
+/// A server over a queue that reads requests by `decode` and gets what it wants by `outside`.
+pub(crate) fn rig_by(
+    settings: Settings,
+    queue: &intake::Settings,
+    decode: Arc<intake::Decode>,
+    outside: Outside,
+) -> Rig {
     let metrics = Metrics::new(prometheus::Registry::new(), &[]).expect("a new registry");
     let gate = Gate::default();
-    let (intake, feed) =
-        intake::queue(queue, Arc::new(decode), Box::new(gate.clone()), metrics.clone());
+    let (intake, feed) = intake::queue(queue, decode, Box::new(gate.clone()), metrics.clone());
     let board = Arc::new(Board::new(board::Settings::default(), metrics.clone()));
     let commands = Commands::new(Box::new(gate.clone()), 2);
     let (health, stop, clock) = (Health::default(), Shutdown::new(), ManualClock::at(NOW));
@@ -154,6 +163,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         dead_letters: None,
         desk: None,
         intake: Some(intake),
+        outside,
         stop: stop.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -195,14 +205,14 @@ impl Drop for Rig {
     }
 }
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 
@@ -213,7 +223,7 @@ impl Answer {
         body["error"]["reason"].as_str().expect("a word").to_owned()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -228,7 +238,7 @@ impl Rig {
         stream
     }
 
-    fn send(&self, request: &str) -> TcpStream {
+    pub(crate) fn send(&self, request: &str) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("it is read");
         stream
@@ -251,7 +261,7 @@ impl Rig {
         answer(self.begin_post(body))
     }
 
-    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub(crate) fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let watch = Stopwatch::start();
         while !holds() {
             assert!(watch.elapsed() < LONG, "never: {what}");
@@ -268,7 +278,7 @@ fn post(body: &str) -> String {
 }
 
 /// The answer, read to the end of the connection.
-fn answer(mut stream: TcpStream) -> Answer {
+pub(crate) fn answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
         // A reset after the answer is no matter; without one, it is.

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::wire::{any_event, any_seen, any_settings, any_span, any_time, fixture};
 
-mod program;
+pub(crate) mod program;
 
 /// When everything arrives.
 const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_000);

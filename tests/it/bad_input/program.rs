@@ -148,7 +148,7 @@ impl Http {
 }
 
 /// The journal's headers: lengths of name and value, name, value, over and over.
-fn unpack(mut packed: &[u8]) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn unpack(mut packed: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut headers = BTreeMap::new();
     while let Some((lengths, rest)) = packed.split_first_chunk::<8>() {
         let length = |at: usize| {
