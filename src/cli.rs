@@ -17,6 +17,7 @@ mod client;
 mod decode;
 mod demo;
 mod explain;
+mod heartbeats;
 mod incidents;
 mod maintenance;
 mod quality;
@@ -69,6 +70,8 @@ enum Command {
     Maintenance(maintenance::Options),
     /// Look at silences, and preview, create, edit or expire them over the HTTP API.
     Silences(silences::Options),
+    /// Beat a heartbeat, or list them.
+    Heartbeats(heartbeats::Options),
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
     /// nearly joined.
     Explain(explain::Options),
@@ -170,6 +173,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
         Command::Silences(options) => silences::run(options),
+        Command::Heartbeats(options) => heartbeats::run(options),
         Command::Explain(options) => explain::run(&options),
         Command::Topics { config, .. } => topics::create(&config.load()?),
         Command::Replay { config, options } => replay::run(&config.load()?, &options),

@@ -16,6 +16,7 @@ use crate::journal::{Appender, Batch, Class, Commit, Feed, JournalError, Polled}
 use crate::model::{Span, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Topic};
+use crate::telemetry::health::{Lag, Reader};
 use crate::telemetry::{Health, Metrics};
 
 pub mod commands;
@@ -116,6 +117,8 @@ impl<S: Stage> Worker<S> {
             failures: 0,
             lag_asked: Stopwatch::start(),
             shown: BTreeSet::new(),
+            next: BTreeMap::new(),
+            reader: health.reader(name),
         };
         let ended = running.run();
         match &ended {
@@ -139,6 +142,10 @@ struct Running<S> {
     lag_asked: Stopwatch,
     /// Partitions whose open alerts and incidents are shown.
     shown: BTreeSet<Slot>,
+    /// The first record of each partition that was not committed.
+    next: BTreeMap<Slot, Offset>,
+    /// Says how far it is.
+    reader: Reader,
 }
 
 impl<S: Stage> Running<S> {
@@ -238,6 +245,7 @@ impl<S: Stage> Running<S> {
             let home = self.home(*slot);
             self.stages.remove(&home);
             self.ticked.remove(&home);
+            self.next.remove(slot);
             if self.shown.remove(&home) {
                 self.show_open(home, Open::default());
             }
@@ -303,7 +311,9 @@ impl<S: Stage> Running<S> {
         }
         commit.records = output.records;
         let watch = Stopwatch::start();
+        let reached = commit.positions.clone();
         self.worker.feed.commit(commit)?;
+        self.next.extend(reached);
         self.worker.metrics.commit_seconds.observe(watch.elapsed());
         self.recovered();
         self.count(tallies, newest);
@@ -340,7 +350,7 @@ impl<S: Stage> Running<S> {
     }
 
     fn show_open(&self, slot: Slot, open: Open) {
-        let Open { alerts, flapping, chronic, maintenance, incidents } = open;
+        let Open { alerts, flapping, chronic, maintenance, incidents, heartbeats, missed } = open;
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
@@ -348,6 +358,9 @@ impl<S: Stage> Running<S> {
         metrics.alerts_chronic.with_label_values(&[&partition]).set(gauge(chronic));
         metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
+        let heartbeat = |state| metrics.heartbeats.with_label_values(&[partition.as_str(), state]);
+        heartbeat("ok").set(gauge(heartbeats - missed));
+        heartbeat("missed").set(gauge(missed));
     }
 
     /// Nothing arrives: where a deadline has passed, a tick moves the log's time on.
@@ -392,6 +405,7 @@ impl<S: Stage> Running<S> {
         self.worker.metrics.rewinds.with_label_values(&[self.worker.name]).inc();
         self.stages.clear();
         self.ticked.clear();
+        self.next.clear();
         self.stand_in();
         let pause = BACKOFF_MS[self.failures.min(BACKOFF_MS.len() - 1)];
         self.failures += 1;
@@ -405,11 +419,16 @@ impl<S: Stage> Running<S> {
             return;
         }
         self.lag_asked = Stopwatch::start();
+        let mut lags = Vec::new();
         for (slot, lag) in self.worker.feed.lag() {
-            let topic = self.worker.inputs.get(usize::from(slot.input)).map_or("", |name| name);
-            let labels = [self.worker.name, topic, &slot.partition.to_string()];
+            let topic = self.worker.inputs.get(usize::from(slot.input));
+            let topic = topic.map_or_else(|| "".into(), Arc::clone);
+            let labels = [self.worker.name, &topic, &slot.partition.to_string()];
             self.worker.metrics.lag.with_label_values(&labels).set(gauge(lag));
+            let next = self.next.get(&slot).map(|next| next.0);
+            lags.push(Lag { topic, partition: slot.partition, records: lag, next });
         }
+        self.reader.is_at(lags);
     }
 }
 

@@ -38,6 +38,10 @@ pub struct Metrics {
     pub alerts_maintenance: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
+    /// Heartbeats that are watched, by partition and state.
+    pub heartbeats: IntGaugeVec,
+    /// Own heartbeats sent, or not, by outcome.
+    pub own_heartbeats: IntCounterVec,
     /// Identities in the suppression cache.
     pub fingerprints: IntGauge,
     /// How long a commit took.
@@ -150,6 +154,18 @@ impl Metrics {
                 "muster_incidents_open",
                 "Incidents that are open, by partition of muster.alerts.",
                 &["partition"],
+            )?,
+            heartbeats: gauges(
+                r,
+                "muster_heartbeats",
+                "Heartbeats that are watched, each value of one for itself, by partition of muster.alerts and state (ok, missed).",
+                &["partition", "state"],
+            )?,
+            own_heartbeats: counters(
+                r,
+                "muster_own_heartbeat_total",
+                "Muster's own heartbeats, by outcome (sent, failed: the other end did not take it, withheld: something here is not well).",
+                &["outcome"],
             )?,
             fingerprints: gauge(r, "muster_fingerprints", "Identities in the suppression cache.")?,
             commit_seconds: latency(

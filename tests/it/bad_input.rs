@@ -14,7 +14,7 @@ use muster::model::{
 use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
 use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire::{
-    change, command, ledger, maintenance, rate, request, row, settings, topology, update,
+    change, command, heartbeat, ledger, maintenance, rate, request, row, settings, topology, update,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -919,6 +919,8 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Result(result) => command::encode_result(&result),
         row::CorrelateRow::Plan(plan) => maintenance::encode_plan(&plan),
         row::CorrelateRow::Sweep(sweep) => maintenance::encode_sweep(sweep),
+        row::CorrelateRow::Heartbeat(beating) => heartbeat::encode_row(&beating),
+        row::CorrelateRow::Watched(watched) => heartbeat::encode_watched(watched),
         row::CorrelateRow::Undoable(undoable) => request::encode_undo(&undoable),
         row::CorrelateRow::Topology(part) => topology::encode(&part),
     })
