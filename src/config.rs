@@ -338,10 +338,17 @@ impl Config {
         vec![
             format!("journal: {}", self.journal.summary()),
             format!("collect: {}", self.collect.summary()),
-            format!("correlate: patterns {patterns}{}", self.correlate.topology_summary()),
+            format!(
+                "correlate: patterns {patterns}{}{}",
+                self.correlate.topology_summary(),
+                heartbeat_section::summary(&self.correlate.heartbeats)
+            ),
             format!("notify: {}", notify_section::summary(&self.notify)),
             format!("api: http://{}", self.api.listen),
         ]
+        .into_iter()
+        .chain(self.heartbeat.as_ref().map(|own| format!("heartbeat: every {}", own.every)))
+        .collect()
     }
 }
 

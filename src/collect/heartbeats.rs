@@ -177,3 +177,116 @@ fn of_value(keys: (u64, u64), name: &str, value: &str) -> u128 {
     };
     half(1) << 64 | half(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Matchers, Status, TagValue, Tags};
+
+    fn rule(name: &str, matcher: &str, each: Option<&str>) -> Heartbeat {
+        Heartbeat {
+            name: name.into(),
+            every: Span::from_secs(40),
+            grace: Span::ZERO,
+            matchers: Matchers::parse([matcher]).expect("a matcher"),
+            each: each.map(Into::into),
+            each_max: 10,
+            schedule: None,
+            status: Status::Critical,
+            shard: "default".into(),
+            tags: Tags::default(),
+            forget_after: Span::ZERO,
+        }
+    }
+
+    fn tags(all: &[(&str, TagValue)]) -> Tags {
+        let mut tags = Tags::default();
+        all.iter().for_each(|(name, value)| tags.set(name, value.clone()));
+        tags
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1_000)
+    }
+
+    /// What is told of one event: names and values.
+    fn told(
+        noticed: &mut Noticed,
+        heartbeats: &Heartbeats,
+        labels: &Tags,
+        (who, content): (u128, u64),
+        second: i64,
+    ) -> Vec<String> {
+        let known = (who, NonZeroU64::new(content).expect("not zero"));
+        if !noticed.may_beat(known.0, known.1, at(second)) {
+            return Vec::new();
+        }
+        let records = noticed.beats(heartbeats, labels, known, at(second));
+        let beat = |record: &Outgoing| match wire::heartbeat::decode(&record.value) {
+            Ok(Beat::Of { name, value, kept_back }) => {
+                assert_eq!(kept_back, Span::from_secs(10));
+                format!("{name}:{value}")
+            }
+            other => format!("{other:?}"),
+        };
+        records.iter().map(beat).collect()
+    }
+
+    #[test]
+    fn a_beat_is_told_once_in_a_quarter_of_its_time_and_once_a_batch() {
+        let heartbeats = Heartbeats::new(vec![rule("all", "x=y", None)]);
+        let labels = tags(&[("x", TagValue::one("y"))]);
+        let mut noticed = Noticed::new((1, 2));
+        let tell = |noticed: &mut Noticed, who, second| {
+            told(noticed, &heartbeats, &labels, (who, 7), second)
+        };
+        assert_eq!(tell(&mut noticed, 1, 100), ["all:"]);
+        noticed.seal();
+        assert!(tell(&mut noticed, 1, 109).is_empty(), "so soon");
+        assert!(tell(&mut noticed, 2, 109).is_empty(), "also by another identity");
+        noticed.seal();
+        assert_eq!(tell(&mut noticed, 2, 110), ["all:"]);
+        assert!(tell(&mut noticed, 1, 200).is_empty(), "not twice a batch, whatever arrivals are");
+        noticed.seal();
+        assert_eq!(tell(&mut noticed, 1, 50), ["all:"], "a clock that was ahead does not mute");
+    }
+
+    #[test]
+    fn each_value_of_a_list_is_a_beat_and_no_value_is_none() {
+        let heartbeats =
+            Heartbeats::new(vec![rule("each", "x=y", Some("az")), rule("other", "x=z", None)]);
+        let list = TagValue::List(["a".into(), "b".into()].into());
+        let both = tags(&[("x", TagValue::one("y")), ("az", list)]);
+        let mut noticed = Noticed::new((1, 2));
+        let beats = told(&mut noticed, &heartbeats, &both, (1, 1), 0);
+        assert_eq!(beats, ["each:a", "each:b"]);
+        let bare = tags(&[("x", TagValue::one("y"))]);
+        assert!(told(&mut noticed, &heartbeats, &bare, (2, 1), 0).is_empty());
+    }
+
+    #[test]
+    fn another_content_of_an_identity_is_looked_at() {
+        let heartbeats = Heartbeats::new(vec![rule("all", "x=y", None)]);
+        let mut noticed = Noticed::new((1, 2));
+        let of = |value: &str| tags(&[("x", TagValue::one(value))]);
+        assert!(told(&mut noticed, &heartbeats, &of("z"), (1, 1), 0).is_empty());
+        assert_eq!(told(&mut noticed, &heartbeats, &of("y"), (1, 2), 1), ["all:"]);
+        let known = NonZeroU64::new(1).expect("not zero");
+        assert!(
+            !noticed.may_beat(1, known, at(250)),
+            "a beat of nothing is not looked at for long"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let heartbeats = Heartbeats::new(vec![rule("each", "x=y", Some("az"))]);
+        let mut noticed = Noticed::new((1, 2));
+        for nth in 0..TOLD_MAX + 10 {
+            let value = TagValue::one(&nth.to_string());
+            let labels = tags(&[("x", TagValue::one("y")), ("az", value)]);
+            assert_eq!(told(&mut noticed, &heartbeats, &labels, (nth as u128, 1), 0).len(), 1);
+        }
+        assert!(noticed.told.len() <= TOLD_MAX && noticed.contents.len() <= CONTENTS_MAX);
+    }
+}

@@ -175,6 +175,14 @@ pub(super) fn outwards(mut table: Node<'_>) -> Option<Outwards> {
     Some(Outwards { target: target?, every, timeout, method })
 }
 
+/// How many are awaited, for an account of the config.
+pub(super) fn summary(heartbeats: &[Heartbeat]) -> String {
+    match heartbeats.len() {
+        0 => String::new(),
+        count => format!("; {count} heartbeats"),
+    }
+}
+
 /// Whether the file that the address is in can be read.
 pub(super) fn unreadable(outwards: Option<&Outwards>) -> Vec<Problem> {
     let Some(Outwards { target: target @ Target::File(path), .. }) = outwards else {

@@ -161,8 +161,8 @@ impl Heartbeats {
 }
 
 /// A rule of the settings in force.
-fn rule(state: &State, name: &str) -> Option<Heartbeat> {
-    state.settings().heartbeats.iter().find(|rule| *rule.name == *name).cloned()
+fn rule<'s>(settings: &'s CorrelateSettings, name: &str) -> Option<&'s Heartbeat> {
+    settings.heartbeats.iter().find(|rule| *rule.name == *name)
 }
 
 /// Goes by the heartbeats of the settings that are now in force; `before` were those until then.
@@ -226,7 +226,8 @@ pub(super) fn beat(
     (name, value): Key,
     kept_back: Span,
 ) {
-    let rule = rule(state, &name).filter(|rule| rule.each.is_some() != value.is_empty());
+    let settings = state.shared_settings();
+    let rule = rule(&settings, &name).filter(|rule| rule.each.is_some() != value.is_empty());
     let Some(rule) = rule else {
         state.heartbeats.dropped.1 += 1;
         return;
@@ -238,13 +239,13 @@ pub(super) fn beat(
         forget(state, touched, now, &key, "is configured otherwise now");
     }
     let known = known.filter(|row| !row.gone);
-    if known.is_none() && !state.heartbeats.has_room(&rule) {
+    if known.is_none() && !state.heartbeats.has_room(rule) {
         state.heartbeats.dropped.0 += 1;
         return;
     }
     if let Some(since) = known.as_ref().and_then(|row| row.missed) {
         let text = format!("heartbeat `{}` is back; it was missed for {}", key.0, now.since(since));
-        say(state, touched, now, (&rule, &key), (Status::Ok, now), text);
+        say(state, touched, now, (rule, &key), (Status::Ok, now), text);
     }
     let due = rule.due_after(now + kept_back);
     let (name, value) = key;
@@ -280,9 +281,12 @@ pub(super) fn watch(state: &mut State, touched: &mut Touched, now: Timestamp, wa
 
 /// Waits for every heartbeat at least as long as if the wait began now.
 fn put_off(state: &mut State, now: Timestamp) {
+    let settings = state.shared_settings();
+    let from_now: BTreeMap<&str, Option<Timestamp>> =
+        settings.heartbeats.iter().map(|rule| (&*rule.name, rule.due_from(now))).collect();
     let rows: Vec<Beating> = state.heartbeats.rows.values().cloned().collect();
     for row in rows.into_iter().filter(|row| row.missed.is_none() && !row.gone) {
-        let from_now = rule(state, &row.name).and_then(|rule| rule.due_from(now));
+        let from_now = from_now.get(&*row.name).copied().flatten();
         if let (Some(due), Some(from_now)) = (row.due, from_now)
             && due < from_now
         {
@@ -293,16 +297,17 @@ fn put_off(state: &mut State, now: Timestamp) {
 
 /// Looks at what is due.
 fn judge(state: &mut State, touched: &mut Touched, now: Timestamp) {
+    let settings = state.shared_settings();
     for _ in 0..AT_ONCE {
         let first = state.heartbeats.due.first().filter(|(due, _)| *due <= now).cloned();
         let Some((due, key)) = first else { return };
         let row = state.heartbeats.rows.get(&key).cloned();
         let row = row.expect("what is due has a row");
-        let rule = rule(state, &key.0).expect("a row that is not gone has its rule");
+        let rule = rule(&settings, &key.0).expect("a row that is not gone has its rule");
         match row.missed {
             None => {
-                let text = missed_text(&rule, &row);
-                say(state, touched, now, (&rule, &key), (rule.status, due), text);
+                let text = missed_text(rule, &row);
+                say(state, touched, now, (rule, &key), (rule.status, due), text);
                 state.heartbeats.put(Beating { missed: Some(due), due: Some(now + AGAIN), ..row });
             }
             Some(since) if rule.each.is_some() && now.since(since) >= rule.forget_after => {
@@ -310,8 +315,8 @@ fn judge(state: &mut State, touched: &mut Touched, now: Timestamp) {
                 forget(state, touched, now, &key, &why);
             }
             Some(_) => {
-                let text = missed_text(&rule, &row);
-                say(state, touched, now, (&rule, &key), (rule.status, now), text);
+                let text = missed_text(rule, &row);
+                say(state, touched, now, (rule, &key), (rule.status, now), text);
                 state.heartbeats.put(Beating { due: Some(now + AGAIN), ..row });
             }
         }
@@ -320,13 +325,17 @@ fn judge(state: &mut State, touched: &mut Touched, now: Timestamp) {
 
 /// Forgets some of those that are in no settings any more; with the next record it goes on.
 pub(super) fn tidy(state: &mut State, touched: &mut Touched, now: Timestamp) {
+    if !state.heartbeats.has_gone() {
+        return;
+    }
+    let settings = state.shared_settings();
     for _ in 0..AT_ONCE {
         let Some(key) = state.heartbeats.gone.first().cloned() else { return };
         forget(state, touched, now, &key, "is not in the config any more");
         // One of this name may be there again, and be another one.
-        let anew = rule(state, &key.0).filter(|rule| rule.each.is_none() && key.1.is_empty());
+        let anew = rule(&settings, &key.0).filter(|rule| rule.each.is_none() && key.1.is_empty());
         if let Some(rule) = anew {
-            begin(state, now, &rule);
+            begin(state, now, rule);
         }
     }
 }

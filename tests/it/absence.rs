@@ -90,7 +90,7 @@ fn a_missed_heartbeat_is_an_incident_until_it_beats_or_leaves_the_config() {
     let cli = |arguments: &[&str]| {
         let url = format!("http://127.0.0.1:{}", bench.port);
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
-        let output = command.arg("heartbeats").args(arguments).args(["--url", &url]).output();
+        let output = command.arg("heartbeats").args(arguments).args(["--api", &url]).output();
         let output = output.expect("it runs");
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
@@ -292,4 +292,46 @@ fn nothing_is_sent_while_any_part_of_the_way_is_not_open() {
     });
     stop.begin();
     monitor.runtime.block_on(task).expect("it ends");
+}
+
+#[test]
+fn what_is_wrong_in_the_config_is_said_with_key_and_rule() {
+    let heartbeat = |keys: &str| format!("correlate: {{heartbeats: [{{{keys}}}]}}");
+    for (text, says) in [
+        (heartbeat("every: 1m"), "correlate.heartbeats[0].name: is missing"),
+        (heartbeat("name: a"), "correlate.heartbeats[0].every: is missing; say how long"),
+        (heartbeat("name: a, every: 10ms"), "every: `10ms` is less than 1s"),
+        (heartbeat("name: a, every: 1m}, {name: a, every: 1m"), "is the name of two heartbeats"),
+        (heartbeat("name: a, every: 1m, each: source"), "each: `source` is no tag"),
+        (heartbeat("name: a, every: 1m, match: ['status=\"ok\"']"), "match: asks for `status`"),
+        (heartbeat("name: a, every: 1m, match: ['=']"), "correlate.heartbeats[0].match"),
+        (heartbeat("name: a, every: 1m, status: ok"), "status: `ok` is none of critical, warning"),
+        (
+            heartbeat("name: a, every: 1m, schedule: {every: day, at: '02:00', for: 1h}"),
+            "correlate.heartbeats[0].schedule.time_zone: is missing",
+        ),
+        (heartbeat("name: a, every: 1m, sauce: b"), "did you mean `source`?"),
+        ("collect: {lag: {age: 2d}}".to_owned(), "collect.lag.age: `2d` is more than 1d"),
+        (
+            "heartbeat: {url: 'ftp://a.example/s3cret'}".to_owned(),
+            "heartbeat.url: `***` begins with neither http nor https",
+        ),
+        (
+            "heartbeat: {url: 'http://a.example/s3cret', url_file: b}".to_owned(),
+            "heartbeat.url_file: `b` is given beside `url`",
+        ),
+        (
+            "heartbeat: {url: 'http://a.example/s3cret', every: 1s}".to_owned(),
+            "heartbeat.timeout: `5s` is more than `every`, 1s",
+        ),
+    ] {
+        let refused = muster::config::parse(&text).expect_err(&text).to_string();
+        assert!(refused.contains(says), "{text}: {refused}");
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
+    let own = muster::config::parse("heartbeat: {url: 'http://a.example/s3cret'}").expect("right");
+    assert!(!format!("{own:?}").contains("s3cret"), "{own:?}");
+    let missing = muster::config::parse("heartbeat: {url_file: /no/such/file}").expect("it loads");
+    let outside = missing.outside().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(outside[0].starts_with("heartbeat.url_file: `/no/such/file` cannot be read"));
 }
