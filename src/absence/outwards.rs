@@ -104,7 +104,7 @@ impl Sender {
         let answered = tokio::time::timeout(within, self.probe(&id, room)).await;
         answered.map_err(|_| {
             let seen = |part: &&str| format!("{part} {}", self.health.seen(part, &id));
-            let seen: Vec<String> = self.witnesses.iter().map(|part| seen(part)).collect();
+            let seen: Vec<String> = self.witnesses.iter().map(seen).collect();
             format!(
                 "a probe did not come back within {}: of {} answers were seen: {}",
                 to.timeout,

@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::Beating;
 
+/// By name and value.
+type ByKey = BTreeMap<(Box<str>, Box<str>), Beating>;
+
 /// Heartbeats by name and value; correlate bounds how many there are.
 #[derive(Debug, Default)]
-pub struct Heartbeats(Mutex<BTreeMap<(Box<str>, Box<str>), Beating>>);
+pub struct Heartbeats(Mutex<ByKey>);
 
 impl Heartbeats {
     /// Takes those of correlate's rows in place of all others.

@@ -114,13 +114,13 @@ impl Noticed {
             self.contents = HashedIndex::default();
         }
         let mut records = Vec::new();
-        let mut rests = NOTHING;
+        // Looked at again once the first of its beats may be told again.
+        let mut next = Told { at: arrival, batch: self.batch, rests: NOTHING };
         for nth in heartbeats.index.candidates(labels) {
             let rule = &heartbeats.rules[nth];
             if !rule.matchers.matches(labels) {
                 continue;
             }
-            rests = rests.min(rule.kept_back());
             let values: Vec<&str> = match rule.each.as_deref() {
                 None => vec![""],
                 Some(each) => labels.values(each).iter().take(VALUES_MAX).collect(),
@@ -129,28 +129,32 @@ impl Noticed {
             let values =
                 values.into_iter().filter(|value| rule.each.is_none() || !value.is_empty());
             for value in values {
-                if self.is_due(rule, value, arrival) {
+                let (last, is_now) = self.last(rule, value, arrival);
+                if is_now {
                     records.push(record(rule, value, rule.kept_back()));
+                }
+                if last.at + last.rests < next.at + next.rests {
+                    next = last;
                 }
             }
         }
-        let told = Told { at: arrival, batch: self.batch, rests };
-        self.contents.insert(of_content(hash, form), told);
+        self.contents.insert(of_content(hash, form), next);
         records
     }
 
-    /// Whether correlate is to be told of a beat; it counts as told then.
-    fn is_due(&mut self, rule: &Heartbeat, value: &str, arrival: Timestamp) -> bool {
+    /// When correlate was told of a beat last, and whether that is now.
+    fn last(&mut self, rule: &Heartbeat, value: &str, arrival: Timestamp) -> (Told, bool) {
         if self.told.len() >= TOLD_MAX {
             self.told = HashedIndex::default();
         }
         let key = of_value(self.keys, &rule.name, value);
         let (batch, rests) = (self.batch, rule.kept_back());
-        if self.told.get(&key).is_some_and(|told| told.rests(arrival, batch)) {
-            return false;
+        if let Some(told) = self.told.get(&key).filter(|told| told.rests(arrival, batch)) {
+            return (*told, false);
         }
-        self.told.insert(key, Told { at: arrival, batch, rests });
-        true
+        let told = Told { at: arrival, batch, rests };
+        self.told.insert(key, told);
+        (told, true)
     }
 }
 
@@ -246,6 +250,13 @@ mod tests {
         assert!(tell(&mut noticed, 2, 109).is_empty(), "also by another identity");
         noticed.seal();
         assert_eq!(tell(&mut noticed, 2, 110), ["all:"]);
+        noticed.seal();
+        assert!(tell(&mut noticed, 3, 115).is_empty(), "looked at, and known");
+        assert_eq!(
+            tell(&mut noticed, 3, 121),
+            ["all:"],
+            "due by now, in the batch it was looked at"
+        );
         assert!(tell(&mut noticed, 1, 200).is_empty(), "not twice a batch, whatever arrivals are");
         noticed.seal();
         assert_eq!(tell(&mut noticed, 1, 50), ["all:"], "a clock that was ahead does not mute");
