@@ -264,6 +264,7 @@ fn teams(many: usize) -> CorrelateSettings {
         gap: None,
         cross_source: true,
         max_alerts: 100,
+        min_alerts: 1,
         chronic: Chronic::Separate,
         near: None,
     };

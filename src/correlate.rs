@@ -3,8 +3,9 @@
 //! A function of its log: the same records give the same changes, byte for byte, wherever commits
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
 //! told, `chronic` whether it fires steadily, `maintenance` whether it counts, `join` which incident
-//! an alert belongs to, `heartbeats` which silence is a problem, `near` what is near it by the `topology`, `lifecycle` opens, ends and forgets,
-//! `report` tells what became of an incident; `state` holds it all and knows which rows changed. What
+//! an alert belongs to, `hold` whether that is told, `near` what is near it by the `topology`,
+//! `heartbeats` which silence is a problem, `lifecycle` opens, ends and forgets, `report` tells what
+//! became of an incident; `state` holds it all and knows which rows changed. What
 //! people ask for comes by `commands`: `people`, `by_hand`, `reshape` and `recorrelate` do it,
 //! `requests` remembers it. It cannot fail: what it cannot read is set aside as a dead letter.
 
@@ -30,6 +31,7 @@ mod deadlines;
 mod flapping;
 mod heartbeats;
 mod held;
+mod hold;
 mod join;
 mod lifecycle;
 mod maintenance;
@@ -190,6 +192,7 @@ impl Correlate {
                 Timer::Calm(alert) => lifecycle::calm(&mut self.state, touched, alert),
                 Timer::Update(incident) => touched.overdue(&self.state, incident),
                 Timer::Remind(incident) => touched.remind(&self.state, incident),
+                Timer::Lapse(incident) => hold::lapse(&mut self.state, touched, incident),
                 Timer::Unacknowledge(incident) => {
                     people::time_is_up(&mut self.state, touched, incident);
                 }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::model::alert::{Hop, Refusal, Side, TurnedDown};
-use crate::model::{Change, IncidentId, Member, Pair, Span, Timestamp};
+use crate::model::{Change, Hold, IncidentId, Member, Pair, Span, Timestamp};
 use crate::notify::receiver::log::{clock_text, plural, rough};
 use crate::notify::receiver::printable;
 
@@ -105,6 +105,9 @@ fn head(change: &Change) -> String {
     let counts = change.counts;
     let alerts = format!("{} of {} firing", counts.firing, plural(counts.total, "alert"));
     let mut text = format!("{} \"{title}\": {state} · {alerts}\n", change.id);
+    if let Some(hold) = &change.hold {
+        writeln!(text, "{}", held(hold, counts.total)).expect(STRING);
+    }
     for (word, other) in [("Continues", change.continues), ("Is continued by", change.continued_by)]
     {
         if let Some(other) = other {
@@ -113,6 +116,33 @@ fn head(change: &Change) -> String {
         }
     }
     text
+}
+
+/// Why nobody is told.
+fn held(hold: &Hold, has: u32) -> String {
+    let asks = hold.asks.iter().map(|ask| {
+        let (pattern, until) = (name(&ask.pattern), clock_text(ask.until));
+        format!(
+            "`{pattern}` asks for {}, has {has}, until {until}",
+            plural(ask.min_alerts, "alert")
+        )
+    });
+    let asks: Vec<String> = asks.collect();
+    let lapsed: Vec<String> =
+        hold.lapsed.iter().map(|pattern| format!("`{}`", name(pattern))).collect();
+    let lapsed = match lapsed.as_slice() {
+        [] => String::new(),
+        names => format!(
+            "too few alerts came within the window of {}, which asked for more",
+            names.join(", ")
+        ),
+    };
+    match (asks.is_empty(), lapsed.is_empty()) {
+        (false, true) => format!("Held, nobody is told: {}.", asks.join("; ")),
+        (false, false) => format!("Held, nobody is told: {}; {lapsed}.", asks.join("; ")),
+        (true, false) => format!("Held for good, nobody is told: {lapsed}."),
+        (true, true) => "Held for good, nobody is told: no pattern holds it.".to_owned(),
+    }
 }
 
 /// What its alerts share, and what others must share to join.
@@ -163,6 +193,9 @@ fn reasons(change: &Change, alert: &Member, names: Names<'_>) -> Vec<String> {
     lines.extend(why.moves.iter().map(|moved| {
         let (by, at) = (name(&moved.by), clock_text(moved.at));
         let (kind, from) = (moved.kind.as_str(), other(moved.from, names));
+        if moved.request.is_empty() {
+            return format!("moved here at {at}, from {from}: too few alerts came there in time");
+        }
         format!("{kind} by {by} at {at}, from {from} (request {})", name(&moved.request))
     }));
     if why.more > 0 {
@@ -264,7 +297,7 @@ fn count(number: usize, word: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::alert::Lack;
-    use crate::model::{Identity, Span, Why};
+    use crate::model::{Ask, Identity, Span, Why};
     use crate::notify::sample;
 
     fn id(nth: u32) -> IncidentId {
@@ -362,6 +395,28 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn who_is_held_is_told_what_for() {
+        let (mut change, alert) = alone(Vec::new());
+        let ask = Ask { pattern: "site".into(), min_alerts: 3, until: sample::at(600) };
+        let told = |change: &Change| super::alert(change, &alert, &nobody);
+        let hold = |asks, lapsed: &[&str]| {
+            let lapsed = lapsed.iter().map(|name| Box::from(*name)).collect();
+            Some(Box::new(Hold { asks, lapsed }))
+        };
+        assert!(!told(&change).contains("nobody is told"));
+        change.hold = hold(vec![ask.clone()], &[]);
+        let wanted =
+            "Held, nobody is told: `site` asks for 3 alerts, has 1, until 2025-11-23T16:10:00Z.\n";
+        assert!(told(&change).contains(wanted), "{}", told(&change));
+        change.hold = hold(vec![ask], &["rack"]);
+        assert!(told(&change).contains("16:10:00Z; too few alerts came"), "{}", told(&change));
+        change.hold = hold(Vec::new(), &["rack", "site"]);
+        let wanted = "Held for good, nobody is told: too few alerts came within the window of `rack`, \
+                      `site`, which asked for more.\n";
+        assert!(told(&change).contains(wanted), "{}", told(&change));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! timestamp, but never past the limit given at the start; time ends at the last event, and timers
 //! due later do not fire. What correlate has read before goes through it again by `log`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::collect::{self, Collect, Duty, Origin, Room, decode};
@@ -81,6 +81,8 @@ pub struct Replay {
 #[derive(Debug, Default)]
 struct Told {
     opened: BTreeMap<IncidentId, Timestamp>,
+    /// Incidents that nobody was told of.
+    held: BTreeSet<IncidentId>,
     summary: Summary,
 }
 
@@ -97,6 +99,11 @@ impl Told {
                 if change.kinds.contains(&ChangeKind::Opened) {
                     self.summary.incidents += 1;
                     self.opened.insert(change.id, change.at);
+                }
+                if change.is_held() {
+                    self.held.insert(change.id);
+                } else {
+                    self.held.remove(&change.id);
                 }
             }
             changes(&record.value);
@@ -165,6 +172,12 @@ impl Replay {
     #[must_use]
     pub fn opened_at(&self, incident: IncidentId) -> Option<Timestamp> {
         self.told.opened.get(&incident).copied()
+    }
+
+    /// The incidents that nobody was told of, since their patterns asked for more alerts.
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<IncidentId> {
+        &self.told.held
     }
 
     /// What was counted so far.

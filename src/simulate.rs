@@ -7,7 +7,7 @@
 //! correlates. It leaves files to the command line and scores to `replay::score`.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::model::{Span, Status, Timestamp};
 use estate::{Estate, Pair, Shares};
@@ -19,10 +19,12 @@ mod estate;
 mod faults;
 mod noise;
 mod random;
+mod settings;
 mod write;
 
 pub use estate::PAIRS;
 pub use faults::Kind;
+pub use settings::{Rates, Scripted, Settings};
 
 /// How many events a simulation may have.
 pub const EVENTS: (u64, u64) = (1, 1_000_000_000);
@@ -38,6 +40,7 @@ pub const BEGIN: Timestamp = Timestamp::from_millis(1_704_067_200_000);
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
+const MINUTES_A_DAY: f64 = 1_440.0;
 /// After a first bad result a check is repeated so often before the problem counts as hard.
 const ATTEMPTS: u8 = 3;
 const RETRY: i64 = MINUTE;
@@ -49,106 +52,8 @@ const REMEMBERED: i64 = 40 * MINUTE;
 const SIGMA: f64 = 0.8;
 const LENGTH: (i64, i64) = (2 * MINUTE, 12 * 60 * MINUTE);
 
-/// What a simulation goes by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// The same seed gives the same bytes.
-    pub seed: u64,
-    /// How many events; it ends with the last one.
-    pub events: u64,
-    /// How many host|check pairs, held to [`PAIRS`].
-    pub pairs: u32,
-    /// How much simulated time, at most.
-    pub length: Option<Span>,
-    /// When it begins.
-    pub start: Timestamp,
-    /// How much of what happens.
-    pub rates: Rates,
-    /// How much faster than life it goes: all lengths of time are divided by it. For the demo.
-    pub pace: u32,
-    /// What happens, where it is not left to chance; then there is no noise either.
-    pub script: Vec<Scripted>,
-}
-
-impl Settings {
-    /// So many events of an estate of fitting size.
-    #[must_use]
-    pub fn new(seed: u64, events: u64) -> Self {
-        let pairs = u32::try_from(events.isqrt().saturating_mul(2)).unwrap_or(u32::MAX);
-        Self {
-            seed,
-            events: events.clamp(EVENTS.0, EVENTS.1),
-            pairs: pairs.clamp(PAIRS.0, PAIRS.1),
-            length: None,
-            start: BEGIN,
-            rates: Rates::default(),
-            pace: 1,
-            script: Vec::new(),
-        }
-    }
-
-    /// The pairs that so many hosts with their VMs have.
-    #[must_use]
-    pub fn pairs_of_hosts(hosts: u32) -> u32 {
-        hosts.saturating_mul(estate::HOST_PAIRS)
-    }
-}
-
-/// How much of what happens; shares are from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
-    /// Faults open at once, on average; 0 to [`OPEN_MAX`]. They come as a Poisson process.
-    pub open: f64,
-    /// Share of faults that hit a machine of another open fault.
-    pub same_host: f64,
-    /// Of each fault a share between these of what it does is not noticed.
-    pub undetected: (f64, f64),
-    /// Share of events that are late by up to `late_max`, others by seconds.
-    pub late: f64,
-    /// How late; up to [`LATE_MAX`].
-    pub late_max: Span,
-    /// Share of machines that a second monitor watches, under another spelling of the name.
-    pub twice: f64,
-    /// Share of recoveries whose `ok` is lost.
-    pub lost_ok: f64,
-    /// How far a clock of a monitor is off, either way; up to [`SKEW_MAX`].
-    pub skew: Span,
-    /// Share of pairs that publish every result; others only problems and their ends.
-    pub chatty: f64,
-    /// How often a problem that lasts is published again by the others.
-    pub renotify: Span,
-    /// Noise: 1 is about 0.3 bouts per pair and day, 0 none.
-    pub noise: f64,
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            open: 1.5,
-            same_host: 0.1,
-            undetected: (0.05, 0.3),
-            late: 0.01,
-            late_max: LATE_MAX,
-            twice: 0.25,
-            lost_ok: 0.02,
-            skew: Span::from_secs(20),
-            chatty: 0.1,
-            renotify: Span::from_secs(1_800),
-            noise: 1.0,
-        }
-    }
-}
-
-/// One entry of a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scripted {
-    /// How long after the begin, in simulated time.
-    pub at: Span,
-    /// How long it lasts.
-    pub length: Span,
-    /// What it is; none is a check that flaps.
-    pub kind: Option<Kind>,
-}
+/// How often a place is drawn for a fault before it does not happen: what was repaired rests.
+const PLACES_DRAWN: usize = 8;
 
 /// A fault, as it is known while it is open and some time after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +105,8 @@ pub struct Counts {
     pub faults: [u32; Kind::ALL.len()],
     /// Faults that did not happen because [`OPEN_MAX`] were open.
     pub put_off: u64,
+    /// Faults that did not happen because all they could have hit was repaired a short while ago.
+    pub rested: u64,
     /// Recoveries whose `ok` was lost.
     pub lost_oks: u64,
     /// Events that were late by more than the usual seconds.
@@ -242,6 +149,7 @@ struct State {
     /// The status that the second monitor told, and of what.
     second: Status,
     second_label: Option<Label>,
+    second_told: i64,
     /// When it is checked next; entries of the schedule with another time are void.
     due: Option<i64>,
 }
@@ -286,6 +194,8 @@ pub struct Simulation {
     schedule: BinaryHeap<Reverse<(i64, u64, Due)>>,
     on_way: BinaryHeap<Reverse<OnWay>>,
     faults: Vec<Fault>,
+    /// When what broke by itself was repaired, or will be; as many as there are parts.
+    repaired: BTreeMap<(Kind, usize), i64>,
     /// By poller the offset of the first monitor's clock; the last is the second monitor's.
     skews: Vec<i64>,
     checks: Random,
@@ -314,6 +224,7 @@ impl Simulation {
             schedule: BinaryHeap::new(),
             on_way: BinaryHeap::new(),
             faults: Vec::new(),
+            repaired: BTreeMap::new(),
             skews,
             checks: Random::new(settings.seed, 3),
             storms: Random::new(settings.seed, 4),
@@ -387,6 +298,18 @@ impl Simulation {
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// What is known of the sources: their names, and how long after its last word a problem of
+    /// theirs is over. Twice as long as they take to publish it again; of one that never does,
+    /// nothing.
+    pub fn sources(&self) -> impl Iterator<Item = (&'static str, Span)> {
+        let Rates { renotify, renotify_second, .. } = self.settings.rates;
+        write::SOURCES
+            .into_iter()
+            .zip([renotify, renotify_second])
+            .filter(|(_, again)| *again > Span::ZERO)
+            .map(|(name, again)| (name, Span::from_millis(2 * again.as_millis())))
     }
 
     /// How many machines, hosts and VMs, have a check.
@@ -473,23 +396,26 @@ impl Simulation {
     }
 
     fn next_fault(&mut self, now: i64) {
-        let open = self.settings.rates.open.min(5.0);
-        if open <= 0.0 {
-            return;
-        }
-        let habits = Kind::ALL.map(Kind::habits);
+        let rates = self.settings.rates;
+        let habits = Kind::ALL.map(|kind| kind.habits(rates.wide));
         let weight: f64 = habits.iter().map(|(weight, _)| weight).sum();
         let median: f64 = habits.iter().map(|(weight, median)| weight * median).sum();
         // The mean of a log-normal from its median.
         let mean = median / weight * (SIGMA * SIGMA / 2.0).exp();
+        let machines = f64::from(u32::try_from(self.machines()).unwrap_or(u32::MAX));
+        let of_machines = rates.per_machine * machines * mean / MINUTES_A_DAY;
+        let open = rates.open.min(5.0).min(of_machines);
+        if open <= 0.0 {
+            return;
+        }
         let wait = self.storms.exponential(millis_of(mean) / open);
         self.enter(now + whole(wait), Due::Fault);
     }
 
     fn arrive(&mut self, now: i64) {
         self.faults.retain(|fault| fault.end + REMEMBERED > now);
-        let kind = Kind::draw(&mut self.storms);
-        let (_, median) = kind.habits();
+        let kind = Kind::draw(&mut self.storms, self.settings.rates.wide);
+        let (_, median) = kind.habits(self.settings.rates.wide);
         let length = whole(self.storms.log_normal(millis_of(median), SIGMA));
         let length = length.clamp(LENGTH.0, LENGTH.1);
         let open: Vec<usize> =
@@ -501,7 +427,28 @@ impl Simulation {
             self.counts.put_off += 1;
             return;
         }
+        let Some(root) = self.rested(now, kind, root) else {
+            self.counts.rested += 1;
+            return;
+        };
         self.strike(now, kind, root, length);
+    }
+
+    /// This place, or another one where the part that would break was not repaired lately.
+    fn rested(&mut self, now: i64, kind: Kind, mut root: usize) -> Option<usize> {
+        let rest = self.settings.rates.rest.as_millis();
+        if rest == 0 {
+            return Some(root);
+        }
+        for _ in 0..PLACES_DRAWN {
+            let part = faults::part(kind, root, &self.estate);
+            let until = part.and_then(|part| self.repaired.get(&(kind, part)));
+            if until.is_none_or(|until| until + rest <= now) {
+                return Some(root);
+            }
+            root = self.storms.index(self.estate.watched());
+        }
+        None
     }
 
     /// Begins a fault.
@@ -509,6 +456,9 @@ impl Simulation {
         self.begun += 1;
         let (number, end) = (self.begun, now + length);
         self.counts.faults[usize::from(kind as u8)] += 1;
+        if let Some(part) = faults::part(kind, root, &self.estate) {
+            self.repaired.insert((kind, part), end);
+        }
         let effects = faults::effects(kind, root, length, &self.estate, &mut self.storms);
         let (least, most) = self.settings.rates.undetected;
         let undetected = least + (most - least) * self.storms.unit();
@@ -588,7 +538,8 @@ impl Simulation {
     /// A check is made; what it shows is published, soft first, then hard, then now and then.
     fn check(&mut self, now: i64, pair: usize) {
         let Pair { every, chatty, twice, .. } = self.estate.pairs[pair];
-        let renotify = self.settings.rates.renotify.as_millis();
+        let Rates { renotify, renotify_second, .. } = self.settings.rates;
+        let renotify = renotify.as_millis();
         let state = &mut self.states[pair];
         state.causes.retain(|cause| cause.until > now);
         let seen = seen(&state.causes, now, &mut self.checks);
@@ -630,10 +581,12 @@ impl Simulation {
         if state.second_label.is_some() && !blind(fault) {
             state.second_label = Some(label);
         }
+        let again =
+            renotify_second > Span::ZERO && now - state.second_told >= renotify_second.as_millis();
         // A dead poller blinds the first monitor only.
-        let second = twice && is_hard && state.second != status && !blind(fault);
+        let second = twice && is_hard && (state.second != status || again) && !blind(fault);
         if second {
-            (state.second, state.second_label) = (status, Some(label));
+            (state.second, state.second_label, state.second_told) = (status, Some(label), now);
         }
         if tell {
             state.told = now;

@@ -388,6 +388,8 @@ pub struct Open {
     pub maintenance: u64,
     /// Incidents that are open.
     pub incidents: u64,
+    /// Those of them of which nobody is told, since their patterns ask for more alerts.
+    pub held: u64,
     /// Heartbeats that are watched, each value of one for itself.
     pub heartbeats: u64,
     /// Those of them that are missed.

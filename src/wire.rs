@@ -9,6 +9,7 @@ mod common;
 pub mod dead_letter;
 pub mod event;
 pub mod heartbeat;
+mod hold;
 pub mod ledger;
 pub mod maintenance;
 pub mod rate;

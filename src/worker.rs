@@ -350,7 +350,8 @@ impl<S: Stage> Running<S> {
     }
 
     fn show_open(&self, slot: Slot, open: Open) {
-        let Open { alerts, flapping, chronic, maintenance, incidents, heartbeats, missed } = open;
+        let Open { alerts, flapping, chronic, maintenance, incidents, held, heartbeats, missed } =
+            open;
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
@@ -358,6 +359,7 @@ impl<S: Stage> Running<S> {
         metrics.alerts_chronic.with_label_values(&[&partition]).set(gauge(chronic));
         metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
+        metrics.incidents_held.with_label_values(&[&partition]).set(gauge(held));
         let heartbeat = |state| metrics.heartbeats.with_label_values(&[partition.as_str(), state]);
         heartbeat("ok").set(gauge(heartbeats - missed));
         heartbeat("missed").set(gauge(missed));

@@ -111,6 +111,8 @@ fn about(change: &Change) -> Value {
         "started_at": change.started_at,
         "counts": {"firing": change.counts.firing, "total": change.counts.total},
         "pairs": pairs,
+        "held": change.is_held(),
+        "hold": change.hold,
         "pairs_cut": change.further_cut,
         "stands_alone": explain::stands_alone(change),
         "continues": change.continues,

@@ -65,6 +65,7 @@ pub(super) fn change(nth: i64, revision: u64, open: bool, alerts: Vec<Member>) -
         acknowledged: None,
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: None,
         continued_by: None,
         merged_into: None,

@@ -303,6 +303,9 @@ fn line(incident: &Value) -> String {
     if !incident["snoozed_until"].is_null() {
         marks.push(format!("snoozed until {}", time(&incident["snoozed_until"])));
     }
+    if incident["held"] == json!(true) {
+        marks.push("held".to_owned());
+    }
     let marks = if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) };
     format!(
         "{}  {}  {status:<8}  {:>4} firing  {}{marks}",

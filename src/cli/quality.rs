@@ -11,6 +11,7 @@ use super::demo::Directory;
 use super::replay::{AHEAD, about, input, truth};
 use super::{Failure, has_its_topology};
 use crate::clock::{Clock, SystemClock};
+use crate::collect::{self, SourceSettings};
 use crate::config::{self, Config};
 use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
 use crate::replay::score::{Places, Score, Truth};
@@ -40,7 +41,10 @@ pub(super) struct Options {
     /// Simulated sets of so many events each; see `muster simulate`.
     #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=simulate::EVENTS.1))]
     simulated: Vec<u64>,
-    /// Seeds of the simulated sets.
+    /// The same with `muster simulate --hard`.
+    #[arg(long, value_name = "EVENTS,…", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=simulate::EVENTS.1))]
+    hard: Vec<u64>,
+    /// Seeds of the simulated sets. What is known of their sources is taken as given.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
     seeds: Vec<u64>,
     /// Only the config, without the plain methods.
@@ -53,13 +57,20 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failur
     has_its_topology(config)?;
     let mut sets: Vec<Set> =
         options.sets.iter().map(|text| Set::read(config, text)).collect::<Result<_, _>>()?;
-    for events in &options.simulated {
-        for seed in &options.seeds {
-            sets.push(Set::simulated(config, *events, *seed)?);
+    let simulated = [
+        ("simulated", &options.simulated, simulate::Settings::new as fn(u64, u64) -> _),
+        ("hard", &options.hard, simulate::Settings::hard),
+    ];
+    for (name, sizes, like) in simulated {
+        for events in sizes {
+            for seed in &options.seeds {
+                let name = format!("{name} {events}, seed {seed}");
+                sets.push(Set::simulated(config, name, like(*seed, *events))?);
+            }
         }
     }
     if sets.is_empty() {
-        return Err(Failure::usage("nothing to measure on; give --set or --simulated"));
+        return Err(Failure::usage("nothing to measure on; give --set, --simulated or --hard"));
     }
     let latest = SystemClock.now() + AHEAD;
     let methods = if options.alone { Method::ALONE } else { Method::ALL };
@@ -117,6 +128,7 @@ impl Method {
             gap,
             cross_source: true,
             max_alerts: u32::MAX,
+            min_alerts: 1,
             chronic: Chronic::Join,
             near: None,
         };
@@ -145,6 +157,8 @@ impl Method {
 struct Set {
     name: String,
     config: Config,
+    /// How long a problem of a source lives without a word, where that is known of it.
+    lives: Vec<(&'static str, Span)>,
     /// The patterns for where a topology is, with that of the set; none where it has none.
     with_topology: Option<Config>,
     from: From,
@@ -181,22 +195,28 @@ impl Set {
         }
         let from = From::Files { events: events.into(), truth: truth.into() };
         let with_topology = topology.map(with_topology).transpose()?;
-        Ok(Self { name: name.to_owned(), config, with_topology, from })
+        Ok(Self { name: name.to_owned(), config, lives: Vec::new(), with_topology, from })
     }
 
-    fn simulated(config: &Config, events: u64, seed: u64) -> Result<Self, Failure> {
-        let settings = simulate::Settings::new(seed, events);
+    fn simulated(
+        config: &Config,
+        name: String,
+        settings: simulate::Settings,
+    ) -> Result<Self, Failure> {
         // By way of a file, as `muster simulate` writes it and the config reads it.
         let directory = Directory::new("quality")?;
         let path = directory.0.join("topology.jsonl");
         let mut edges = Vec::new();
-        Simulation::new(settings.clone())
+        let simulation = Simulation::new(settings.clone());
+        let lives = simulation.sources().collect();
+        simulation
             .topology(|line| edges.write_all(&[line, b"\n"].concat()))
             .and_then(|()| std::fs::write(&path, &edges))
             .map_err(|error| about(&path, &error))?;
         Ok(Self {
-            name: format!("simulated {events}, seed {seed}"),
+            name,
             config: config.clone(),
+            lives,
             with_topology: Some(with_topology(&path.display().to_string())?),
             from: From::Seed(settings),
         })
@@ -218,6 +238,22 @@ impl Set {
         }
     }
 
+    /// How the events are collected: by the config, and by what is known of sources that it does not
+    /// name.
+    fn collect(&self) -> collect::Settings {
+        let mut settings = self.config.collect();
+        for (name, expire_after) in self.lives.iter().copied() {
+            if settings.sources.iter().any(|source| *source.name == *name) {
+                continue;
+            }
+            let defaults = settings.sources.last().expect("`defaults` is always there").clone();
+            settings
+                .sources
+                .insert(0, SourceSettings { name: name.into(), expire_after, ..defaults });
+        }
+        settings
+    }
+
     fn measure(
         &self,
         method: Method,
@@ -225,7 +261,7 @@ impl Set {
         truth: &Truth,
         latest: Timestamp,
     ) -> Result<Measured, Failure> {
-        let mut replay = Replay::new(self.config.collect(), settings, latest);
+        let mut replay = Replay::new(self.collect(), settings, latest);
         let mut places = Places::new(truth);
         let mut tagged = Vec::new();
         let mut take = |record: &[u8]| {
@@ -254,7 +290,7 @@ impl Set {
                 }
             }
         }
-        Ok((replay.summary(), places.score(truth.usual_unit())))
+        Ok((replay.summary(), places.score_but_for(truth.usual_unit(), replay.held())))
     }
 }
 

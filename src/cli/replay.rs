@@ -67,8 +67,8 @@ pub(super) struct Options {
     /// the ten incidents that change most. The input is held in memory, at most 4 GiB unpacked.
     #[arg(long, value_name = "OTHER", conflicts_with = "sweep")]
     against: Option<PathBuf>,
-    /// Run once for each value and print a table. Keys: gap, window, max_alerts (of all patterns
-    /// that have it, or of one as in cluster.gap), expire_after (of all sources, or of one as in
+    /// Run once for each value and print a table. Keys: gap, window, max_alerts, min_alerts (of all
+    /// patterns that have it, or of one as in cluster.gap), expire_after (of all sources, or of one as in
     /// nagios.expire_after), reopen_window. Several make every combination, at most 100. The input
     /// is held in memory, at most 4 GiB unpacked.
     #[arg(long, value_name = "KEY=VALUE,…")]
@@ -243,7 +243,8 @@ impl Lab<'_> {
             let mut out = create(path)?;
             write_assignments(&ran, assigned, &mut out).map_err(|error| about(path, &error))?;
         }
-        let run = Run { summary: ran.summary(), score: self.score(sinks.places.as_ref()) };
+        let score = self.score(&ran, sinks.places.as_ref());
+        let run = Run { summary: ran.summary(), score };
         Ok(Report::Once { run, seconds })
     }
 
@@ -269,7 +270,7 @@ impl Lab<'_> {
             None => self.fold(config, &mut events, &mut sinks)?,
         };
         let summary: Summary = ran.summary();
-        Ok(Run { summary, score: self.score(sinks.places.as_ref()) })
+        Ok(Run { summary, score: self.score(&ran, sinks.places.as_ref()) })
     }
 
     /// All of the input, for several runs; nothing where that is a log, which is held anyway.
@@ -316,13 +317,17 @@ impl Lab<'_> {
         }
     }
 
-    fn score(&self, places: Option<&Places<'_>>) -> Option<Score> {
+    fn score(&self, ran: &Ran, places: Option<&Places<'_>>) -> Option<Score> {
         let unit = match self.options.by {
             Some(By::Event) => Unit::Event,
             Some(By::Dedup) => Unit::Dedup,
             None => self.truth.as_ref()?.usual_unit(),
         };
-        places.map(|places| places.score(unit))
+        let held = match ran {
+            Ran::Events(replay) => replay.held(),
+            Ran::Log(replay) => replay.held(),
+        };
+        places.map(|places| places.score_but_for(unit, held))
     }
 }
 

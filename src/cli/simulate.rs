@@ -26,7 +26,8 @@ pub(super) struct Options {
     /// How many events; 1 to 1000000000.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(EVENTS.0..=EVENTS.1))]
     events: u64,
-    /// How many host|check pairs; 200 to 50000. Without it, twice the square root of --events.
+    /// How many host|check pairs; 200 to 50000. Without it, twice the square root of --events, but at
+    /// least 2000 unless --hard.
     #[arg(long, value_parser = clap::value_parser!(u32).range(i64::from(PAIRS.0)..=i64::from(PAIRS.1)))]
     pairs: Option<u32>,
     /// The same as a number of hosts, each with two VMs and 19 pairs; 11 to 2631.
@@ -43,9 +44,18 @@ pub(super) struct Options {
     /// or its end.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Write what is known of the sources here, as a config: how long after its last word a problem
+    /// of theirs is over, which is twice as long as they take to publish it again.
+    #[arg(long, value_name = "FILE")]
+    sources: Option<PathBuf>,
     /// Write the topology here: lines of {"from":{"tag","value"},"to":{"tag","value"},"kind"}.
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// As much breaks as in a large estate, whatever the size, wide faults as often as others, nothing
+    /// rests, and the second monitor never publishes a problem again. --per-machine, --wide, --rest,
+    /// --renotify-second and --chatty are from there unless given.
+    #[arg(long)]
+    hard: bool,
     #[command(flatten)]
     rates: RateOptions,
 }
@@ -56,6 +66,17 @@ struct RateOptions {
     /// Faults open at once on average; 0 to 5. More than 5 are never open.
     #[arg(long, default_value_t = Rates::default().open, value_parser = within_open)]
     open: f64,
+    /// Faults a machine and day at most, so that small estates have less than --open; 0 to 1000.
+    /// Without it, 0.033: one a month.
+    #[arg(long, value_parser = within_per_machine)]
+    per_machine: Option<f64>,
+    /// How often faults of whole racks, sites and teams come beside others: 1 is a fifth of all; 0 to
+    /// 100. Without it, 0.2.
+    #[arg(long, value_parser = within_noise)]
+    wide: Option<f64>,
+    /// How long what was repaired does not break again in the same way; up to 30d. Without it, 1d.
+    #[arg(long, value_parser = up_to(Span::from_secs(30 * 86_400)))]
+    rest: Option<Span>,
     /// Share of faults that hit a machine of another open one; 0 to 1, as all shares.
     #[arg(long, default_value_t = Rates::default().same_host, value_parser = share)]
     same_host: f64,
@@ -77,12 +98,16 @@ struct RateOptions {
     /// How far the clocks of monitors are off, either way, each by its own; up to 4m.
     #[arg(long, default_value = "20s", value_parser = up_to(SKEW_MAX))]
     skew: Span,
-    /// Share of pairs that publish every result; the others publish problems and their ends.
-    #[arg(long, default_value_t = Rates::default().chatty, value_parser = share)]
-    chatty: f64,
+    /// Share of pairs that publish every result; the others publish problems and their ends. Without
+    /// it, 0.1, but 0 up to 100000 events.
+    #[arg(long, value_parser = share)]
+    chatty: Option<f64>,
     /// How often those publish a problem that lasts again; up to 1d.
     #[arg(long, default_value = "30m", value_parser = up_to(Span::from_secs(86_400)))]
     renotify: Span,
+    /// How often the second monitor does; up to 1d, 0s is never. Without it, 1h.
+    #[arg(long, value_parser = up_to(Span::from_secs(86_400)))]
+    renotify_second: Option<Span>,
     /// How much noise: 1 is about 0.3 bouts per pair and day; 0 to 100.
     #[arg(long, default_value_t = Rates::default().noise, value_parser = within_noise)]
     noise: f64,
@@ -97,13 +122,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
             "--undetected: {least} is more than {most}; give the least first"
         )));
     }
-    let mut settings = Settings::new(options.seed, options.events);
+    let like = if options.hard { Settings::hard } else { Settings::new };
+    let mut settings = like(options.seed, options.events);
     let pairs = options.hosts.map(Settings::pairs_of_hosts).or(options.pairs);
     settings.pairs = pairs.unwrap_or(settings.pairs);
     settings.length = options.days.map(|days| Span::from_secs(i64::from(days) * 86_400));
     settings.length.get_or_insert(Span::from_secs(i64::from(DAYS_MAX) * 86_400));
+    let usual = settings.rates;
     settings.rates = Rates {
         open: rates.open,
+        per_machine: rates.per_machine.unwrap_or(usual.per_machine),
+        wide: rates.wide.unwrap_or(usual.wide),
+        rest: rates.rest.unwrap_or(usual.rest),
         same_host: rates.same_host,
         undetected: (least, most),
         late: rates.late,
@@ -111,8 +141,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         twice: rates.twice,
         lost_ok: rates.lost_ok,
         skew: rates.skew,
-        chatty: rates.chatty,
+        chatty: rates.chatty.unwrap_or(usual.chatty),
         renotify: rates.renotify,
+        renotify_second: rates.renotify_second.unwrap_or(usual.renotify_second),
         noise: rates.noise,
     };
     let mut simulation = Simulation::new(settings);
@@ -120,6 +151,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         let mut out = Out::new(path)?;
         simulation.topology(|line| out.line(line))?;
         out.finish()?;
+    }
+    if let Some(path) = &options.sources {
+        std::fs::write(path, sources(&simulation)).map_err(|error| about(path, &error))?;
     }
     let mut events = options.out_events.as_deref().map(Out::new).transpose()?;
     let mut truth = options.truth.as_deref().map(Out::new).transpose()?;
@@ -142,6 +176,15 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A config that names the sources.
+fn sources(simulation: &Simulation) -> String {
+    let mut text = String::from("collect:\n  sources:\n    - {name: defaults}\n");
+    for (name, expire_after) in simulation.sources() {
+        text.push_str(&format!("    - {{name: {name}, expire_after: {expire_after}}}\n"));
+    }
+    text
+}
+
 fn summary(simulation: &Simulation, length: Span) -> String {
     let counts = simulation.counts();
     let kinds: Vec<String> = Kind::ALL
@@ -155,7 +198,8 @@ fn summary(simulation: &Simulation, length: Span) -> String {
     format!(
         "{} events in {hours:.1} h of {} machines and {} pairs\n\
          of faults {}, of noise {}, of the second monitor {}, late {}\n\
-         faults {faults} ({}); {} did not happen because {OPEN_MAX} were open\n\
+         faults {faults} ({}); {} did not happen because {OPEN_MAX} were open, {} since \
+         it was repaired lately\n\
          of what they did {} of {} was not noticed; lost ok {}\n\
          held at most: {} due, {} on their way\n",
         counts.events,
@@ -167,6 +211,7 @@ fn summary(simulation: &Simulation, length: Span) -> String {
         counts.late,
         kinds.join(", "),
         counts.put_off,
+        counts.rested,
         counts.undetected,
         counts.reached,
         counts.lost_oks,
@@ -241,6 +286,10 @@ fn within_open(text: &str) -> Result<f64, String> {
 
 fn within_noise(text: &str) -> Result<f64, String> {
     number(text, 100.0)
+}
+
+fn within_per_machine(text: &str) -> Result<f64, String> {
+    number(text, 1_000.0)
 }
 
 fn up_to(most: Span) -> impl Fn(&str) -> Result<Span, String> + Clone {

@@ -368,6 +368,7 @@ fn general(tag: &str, gap: Option<Span>) -> Entry {
         gap,
         cross_source: true,
         max_alerts: 1_000,
+        min_alerts: 1,
         chronic: Chronic::default(),
         near: None,
     };
@@ -384,6 +385,7 @@ fn entry(table: &mut Node<'_>) -> Entry {
     let gap = table.optional_span("gap", least, most);
     let (least, most) = MAX_ALERTS;
     let max_alerts = table.count("max_alerts", 1_000, least, most);
+    let min_alerts = table.count("min_alerts", 1, least, most);
     let chronic = chronic_use(table);
     let pattern = Pattern {
         name: name.unwrap_or_default().into(),
@@ -393,11 +395,15 @@ fn entry(table: &mut Node<'_>) -> Entry {
         gap,
         cross_source: table.flag("cross_source", true),
         max_alerts: u32::try_from(max_alerts).unwrap_or(u32::MAX),
+        min_alerts: u32::try_from(min_alerts).unwrap_or(u32::MAX),
         chronic,
         near,
     };
     if let Some((gap, rule)) = gap_rule(&pattern) {
         table.broken("gap", Some(&gap.to_string()), rule);
+    }
+    if let Some((least, rule)) = min_alerts_rule(&pattern) {
+        table.broken("min_alerts", Some(&least.to_string()), rule);
     }
     Entry { enabled: table.flag("enabled", true), pattern }
 }
@@ -415,6 +421,13 @@ pub(super) fn gap_rule(pattern: &Pattern) -> Option<(Span, String)> {
     let window = pattern.window;
     let gap = pattern.gap.filter(|gap| *gap > window)?;
     Some((gap, format!("is more than the window, {window}; no alert would be further apart")))
+}
+
+/// A number of alerts that breaks its rule, and the rule.
+pub(super) fn min_alerts_rule(pattern: &Pattern) -> Option<(u32, String)> {
+    let Pattern { min_alerts: least, max_alerts: most, .. } = *pattern;
+    let rule = || format!("is more than max_alerts, {most}; no incident would have as many");
+    (least > most).then(|| (least, rule()))
 }
 
 fn by(table: &mut Node<'_>, near: Option<&Near>) -> Vec<Box<str>> {

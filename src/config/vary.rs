@@ -5,7 +5,7 @@
 
 use super::Config;
 use super::collect_section::EXPIRE_AFTER;
-use super::correlate_section::{MAX_ALERTS, REOPEN_WINDOW, WINDOW, gap_rule};
+use super::correlate_section::{MAX_ALERTS, REOPEN_WINDOW, WINDOW, gap_rule, min_alerts_rule};
 use crate::model::Span;
 
 /// The most configs of one sweep.
@@ -37,8 +37,8 @@ pub enum SweepError {
     Form(String),
     /// There is no such key.
     #[error(
-        "--sweep: `{0}` is no key that can be swept; there are window, gap and max_alerts, also of \
-         one pattern as in cluster.gap, expire_after, also of one source as in nagios.expire_after, \
+        "--sweep: `{0}` is no key that can be swept; there are window, gap, max_alerts and \
+         min_alerts, also of one pattern as in cluster.gap, expire_after, also of one source as in nagios.expire_after, \
          and reopen_window"
     )]
     Key(String),
@@ -111,17 +111,21 @@ impl Config {
             variants = variants.iter().flat_map(with).collect();
         }
         for variant in &variants {
-            variant.config.gaps_fit()?;
+            variant.config.patterns_fit()?;
         }
         Ok(Sweep { keys: axes.into_iter().map(|axis| axis.key).collect(), variants })
     }
 
-    fn gaps_fit(&self) -> Result<(), SweepError> {
+    fn patterns_fit(&self) -> Result<(), SweepError> {
         for entry in self.correlate.patterns.iter().filter(|entry| entry.enabled) {
             let pattern = &entry.pattern;
             if let Some((gap, rule)) = gap_rule(pattern) {
                 let key = format!("{}.gap", pattern.name);
                 return Err(SweepError::Value { key, value: gap.to_string(), rule });
+            }
+            if let Some((least, rule)) = min_alerts_rule(pattern) {
+                let key = format!("{}.min_alerts", pattern.name);
+                return Err(SweepError::Value { key, value: least.to_string(), rule });
             }
         }
         Ok(())
@@ -142,6 +146,7 @@ enum Target {
     Window(usize),
     Gap(usize),
     MaxAlerts(usize),
+    MinAlerts(usize),
     ExpireAfter(usize),
     ReopenWindow,
 }
@@ -152,6 +157,7 @@ enum Knob {
     Window,
     Gap,
     MaxAlerts,
+    MinAlerts,
     ExpireAfter,
     ReopenWindow,
 }
@@ -162,6 +168,7 @@ impl Knob {
             "window" => Self::Window,
             "gap" => Self::Gap,
             "max_alerts" => Self::MaxAlerts,
+            "min_alerts" => Self::MinAlerts,
             "expire_after" => Self::ExpireAfter,
             "reopen_window" => Self::ReopenWindow,
             _ => return None,
@@ -173,7 +180,7 @@ impl Knob {
             Self::Window | Self::Gap => WINDOW,
             Self::ExpireAfter => EXPIRE_AFTER,
             Self::ReopenWindow => REOPEN_WINDOW,
-            Self::MaxAlerts => return number_of_alerts(text),
+            Self::MaxAlerts | Self::MinAlerts => return number_of_alerts(text),
         };
         let span = Span::parse(text).map_err(|_| {
             "is not a duration; write a number and a unit of ms, s, m, h or d, such as 30s or 1h30m"
@@ -217,6 +224,7 @@ impl Axis {
             Knob::ExpireAfter => sources(config, key, name, Target::ExpireAfter)?,
             Knob::Window => patterns(config, key, name, Target::Window, all)?,
             Knob::MaxAlerts => patterns(config, key, name, Target::MaxAlerts, all)?,
+            Knob::MinAlerts => patterns(config, key, name, Target::MinAlerts, all)?,
             Knob::Gap => {
                 let has_one = |at: usize| config.correlate.patterns[at].pattern.gap.is_some();
                 patterns(config, key, name, Target::Gap, has_one)?
@@ -235,15 +243,14 @@ impl Axis {
 
     fn applied(&self, mut variant: Variant, (text, number): &(String, i64)) -> Variant {
         let span = Span::from_millis(*number);
+        let count = u32::try_from(*number).unwrap_or(u32::MAX);
         let Config { collect, correlate, .. } = &mut variant.config;
         for target in &self.targets {
             match *target {
                 Target::Window(at) => correlate.patterns[at].pattern.window = span,
                 Target::Gap(at) => correlate.patterns[at].pattern.gap = Some(span),
-                Target::MaxAlerts(at) => {
-                    let number = u32::try_from(*number).unwrap_or(u32::MAX);
-                    correlate.patterns[at].pattern.max_alerts = number;
-                }
+                Target::MaxAlerts(at) => correlate.patterns[at].pattern.max_alerts = count,
+                Target::MinAlerts(at) => correlate.patterns[at].pattern.min_alerts = count,
                 Target::ExpireAfter(at) => collect.settings.sources[at].expire_after = span,
                 Target::ReopenWindow => correlate.reopen_window = span,
             }
@@ -343,13 +350,14 @@ correlate:
 
     #[test]
     fn a_swept_config_is_what_the_file_with_that_value_would_give() {
-        let cases: [(&str, &[(&str, &str)]); 9] = [
+        let cases: [(&str, &[(&str, &str)]); 10] = [
             ("gap=1m", &[("gap: 3m", "gap: 1m")]),
             ("cluster.gap=1m30s", &[("gap: 3m", "gap: 1m30s")]),
             ("host.group.gap=2m", &[("window: 30m", "window: 30m, gap: 2m")]),
             ("window=2h", &[("window: 1h", "window: 2h"), ("window: 30m", "window: 2h")]),
             ("host.group.window=2h", &[("window: 30m", "window: 2h")]),
             ("cluster.max_alerts=9", &[("window: 1h", "window: 1h, max_alerts: 9")]),
+            ("cluster.min_alerts=4", &[("window: 1h", "window: 1h, min_alerts: 4")]),
             ("expire_after=1h", &[("after: 2d", "after: 1h"), ("after: 5m", "after: 1h")]),
             ("defaults.expire_after=1h", &[("after: 5m", "after: 1h")]),
             ("reopen_window=0s", &[("reopen_window: 10m", "reopen_window: 0s")]),
@@ -383,7 +391,7 @@ correlate:
         for (texts, told) in [
             (&["gap"][..], "`gap` is not a key with values"),
             (&["gap="], "--sweep gap: `` is not a duration"),
-            (&["gapp=1m"], "`gapp` is no key that can be swept; there are window, gap and"),
+            (&["gapp=1m"], "`gapp` is no key that can be swept; there are window, gap, max"),
             (&["cluster.reopen_window=1m"], "`cluster.reopen_window` is no key"),
             (&["web.gap=1m"], "`web` is no enabled pattern; there are cluster, host.group"),
             (&["off.gap=1m"], "`off` is no enabled pattern; there are cluster, host.group"),
@@ -395,6 +403,7 @@ correlate:
             (&["expire_after=1s"], "--sweep expire_after: `1s` is less than 1m"),
             (&["max_alerts=0"], "--sweep max_alerts: `0` is less than 1"),
             (&["max_alerts=1m"], "--sweep max_alerts: `1m` is not a whole number"),
+            (&["min_alerts=2,9"], "host.group.min_alerts: `9` is more than max_alerts, 7; no"),
             (&["gap=2h"], "--sweep cluster.gap: `2h` is more than the window, 1h"),
             (&["window=1h,1m"], "--sweep cluster.gap: `3m` is more than the window, 1m"),
             (&["gap=1m", "cluster.gap=2m"], "--sweep cluster.gap: another --sweep sets the same"),

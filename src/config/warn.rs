@@ -207,6 +207,7 @@ fn covers(earlier: &Pattern, later: &Pattern) -> bool {
         && (earlier.near.is_none() || earlier.near == later.near)
         && earlier.window >= later.window
         && earlier.max_alerts >= later.max_alerts
+        && earlier.min_alerts <= later.min_alerts
         && (earlier.cross_source || !later.cross_source)
         && (earlier.chronic == Chronic::Join || later.chronic == Chronic::Separate)
 }

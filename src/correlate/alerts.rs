@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
-use super::{join, lifecycle, maintenance};
+use super::{hold, join, lifecycle, maintenance};
 use crate::model::event::{Links, Report};
 use crate::model::update::Touch;
 use crate::model::{
@@ -55,6 +55,7 @@ pub(super) fn update(
         lifecycle::calm(state, touched, id);
     }
     let alert = state.alert(id).expect("an alert that is calm is kept with its incident");
+    let incident = alert.incident;
     let word = Word::heard(state.settings().flapping, now, alert, (at, status));
     match (status, alert.resolved) {
         (_, Some((since, Resolution::ByHand))) => {
@@ -82,9 +83,10 @@ pub(super) fn update(
         }
         (_, None) => follow(state, touched, now, id, (status, word), update),
         (_, Some((ended_at, Resolution::AllOk)))
-            if at.since(ended_at) <= state.settings().reopen_window =>
+            if at.since(ended_at) <= state.settings().reopen_window
+                && !hold::is_in_vain(state, now, incident) =>
         {
-            reopen(state, touched, now, id, word, update);
+            again(state, touched, now, id, (status, word), update);
         }
         (_, Some(_)) => begin(state, touched, now, identity, status, update),
     }
@@ -144,6 +146,18 @@ fn begin(
     status: Status,
     update: Update,
 ) {
+    let alert = newborn(state, now, identity, status, update);
+    join::place(state, touched, now, alert);
+}
+
+/// The alert that begins with an event.
+fn newborn(
+    state: &mut State,
+    now: Timestamp,
+    identity: Identity,
+    status: Status,
+    update: Update,
+) -> Alert {
     let alive_until = update.alive_until();
     let Update { shard, seen, event, .. } = update;
     let started_at = event.timestamp;
@@ -155,7 +169,7 @@ fn begin(
         .expect("there are only finitely many alerts");
     let chronic = state.counts_episode(&identity, started_at);
     let maintenance = maintenance::fires(state, now, &event, status);
-    let alert = Alert {
+    Alert {
         id,
         identity,
         shard,
@@ -180,8 +194,7 @@ fn begin(
         resolved: None,
         why: Why::default(),
         chronic,
-    };
-    join::place(state, touched, now, alert);
+    }
 }
 
 fn resolve(
@@ -276,6 +289,32 @@ fn follow(
     });
 }
 
+/// An alert fires again within `reopen_window`. It is asked for first as if it were new: where
+/// another incident takes it, and its own would not, it begins anew there, since what it told of
+/// before is over and what breaks now is known; otherwise it reopens, and its own with it.
+///
+/// What flaps tells of nothing new, and what somebody moved stays where it was put.
+fn again(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    id: AlertId,
+    (status, word): (Status, Word),
+    update: Update,
+) {
+    let alert = state.alert(id).expect("the caller looked it up");
+    if word.flapping.is_some() || !alert.why.moves.is_empty() {
+        return reopen(state, touched, now, id, word, update);
+    }
+    let (home, identity) = (alert.incident, alert.identity.clone());
+    let mut as_new = newborn(state, now, identity, status, update.clone());
+    // Its changes of status count on, so that what flaps is known wherever it goes.
+    word.clone().put(&mut as_new);
+    if !join::elsewhere(state, touched, now, home, as_new) {
+        back(state, touched, now, id, word, update);
+    }
+}
+
 fn reopen(
     state: &mut State,
     touched: &mut Touched,
@@ -284,8 +323,20 @@ fn reopen(
     word: Word,
     update: Update,
 ) {
+    state.counts_episode(&update.event.identity(), update.event.timestamp);
+    back(state, touched, now, id, word, update);
+}
+
+/// Reopens an alert whose episode is counted.
+fn back(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    id: AlertId,
+    word: Word,
+    update: Update,
+) {
     let at = update.event.timestamp;
-    state.counts_episode(&update.event.identity(), at);
     let mark = maintenance::fires(state, now, &update.event, word.status);
     lifecycle::reopen(state, touched, id, at, |alert| {
         alert.changed_at = at;

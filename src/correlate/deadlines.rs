@@ -1,6 +1,7 @@
 //! When something happens though nothing arrives, by log time.
 
 use super::held::Held;
+use super::hold;
 use crate::model::update::refresh_every;
 use crate::model::{
     Alert, AlertId, CorrelateSettings, Incident, IncidentId, MaintenanceId, Resolution, Span,
@@ -24,6 +25,8 @@ pub(super) enum Timer {
     Unacknowledge(IncidentId),
     /// The time for which it is quiet is over.
     Unsnooze(IncidentId),
+    /// The window of a pattern that asks it for more alerts is over.
+    Lapse(IncidentId),
 }
 
 /// When an incident that is over may be forgotten, by log time.
@@ -47,7 +50,7 @@ pub(super) fn update_due(incident: &Incident) -> Option<Timestamp> {
     (!incident.updates.is_empty()).then_some(last + Span::MINUTE)
 }
 
-/// What ends by itself because somebody said when.
+/// What ends by itself because somebody said when, or a pattern does not ask for longer.
 pub(super) fn promised(incident: &Incident) -> impl Iterator<Item = (Timestamp, Timer)> + use<> {
     let id = incident.id;
     let acknowledged = incident.acknowledged.as_ref().and_then(|by| by.until);
@@ -56,4 +59,5 @@ pub(super) fn promised(incident: &Incident) -> impl Iterator<Item = (Timestamp, 
         .map(|until| (until, Timer::Unacknowledge(id)))
         .into_iter()
         .chain(snoozed.map(|until| (until, Timer::Unsnooze(id))))
+        .chain(hold::lapses_at(incident).map(|at| (at, Timer::Lapse(id))))
 }

@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 
 use super::held::Held;
+use super::lifecycle::Opening;
 use super::state::State;
 use super::touched::Touched;
-use super::{lifecycle, near, pairs, reshape};
+use super::{hold, lifecycle, near, pairs, reshape};
 use crate::model::alert::{Refusal, Side, TurnedDown};
 use crate::model::{Alert, Incident, IncidentId, Pair, Pattern, Span, Timestamp, Why};
 
@@ -19,26 +20,39 @@ const NAMED_MAX: usize = 5;
 
 /// Puts a new alert into an incident.
 pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, alert: Alert) {
+    if let Some(opening) = join_other(state, touched, now, alert, &[]) {
+        lifecycle::open(state, touched, now, opening);
+    }
+}
+
+/// Whether a pattern applies to an alert beside those that were waited for in vain.
+pub(super) fn is_anybodys(state: &State, alert: &Alert, lapsed: &[Box<str>]) -> bool {
+    let (by_pattern, _) = pairs::of(state.settings(), state.patterns(), alert);
+    by_pattern.iter().any(|(pattern, _)| !lapsed.contains(&pattern.name))
+}
+
+/// Lets an alert join an incident that is there, by the patterns beside those that were waited for in
+/// vain; else says what it opens.
+pub(super) fn join_other(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    alert: Alert,
+    lapsed: &[Box<str>],
+) -> Option<Opening> {
     let settings = state.shared_settings();
-    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
+    let (mut by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
+    by_pattern.retain(|(pattern, _)| !lapsed.contains(&pattern.name));
     state.count_pairs_cut(cut);
+    let applying = applying(state, by_pattern);
     let mut turned_down = Vec::new();
-    let applying: Vec<near::Applying<'_>> = by_pattern
-        .into_iter()
-        .map(|(pattern, pairs)| near::applying(state, pattern, pairs))
-        .collect();
-    for by in &applying {
-        let found = oldest(state, touched, by.pattern, &by.shared, &alert, &mut turned_down);
+    for (by, applies) in applying.iter().enumerate() {
+        let pairs = &applies.shared;
+        let found = oldest(state, touched, applies.pattern, pairs, &alert, &mut turned_down);
         if let Some((incident, pair)) = found {
-            let graph = settings.topology.as_ref().and_then(|topology| topology.graph.as_deref());
-            let path = by.path(graph, &pair);
-            let all: Vec<Pair> = applying.into_iter().flat_map(|by| by.shared).collect();
-            let why = Why { path, ..why(Some(pair), state, incident, &alert, turned_down) };
-            let alert = Alert { why, ..alert };
-            if reshape::where_now(state, incident) != incident {
-                return reshape::follow(state, touched, now, incident, &all, alert);
-            }
-            return lifecycle::join(state, touched, incident, &all, alert);
+            let found = Found { by, incident, pair };
+            enter(state, touched, now, applying, (found, turned_down), alert);
+            return None;
         }
     }
     let full = turned_down.iter().rev().find(|candidate| candidate.reason == Refusal::Full);
@@ -47,8 +61,86 @@ pub(super) fn place(state: &mut State, touched: &mut Touched, now: Timestamp, al
         .filter(|full| state.incident(*full).is_some_and(|held| held.row.continued_by.is_none()));
     let lacks = pairs::lacking(&settings, state.patterns(), &alert, NAMED_MAX);
     let why = Why { lacks, ..why(None, state, IncidentId::MIN, &alert, turned_down) };
-    let all = applying.into_iter().flat_map(|by| by.own).collect();
-    lifecycle::open(state, touched, now, continues, all, Alert { why, ..alert });
+    let hold = hold::noted(now, applying.iter().map(|by| by.pattern), lapsed);
+    let pairs = applying.into_iter().flat_map(|by| by.own).collect();
+    Some(Opening { continues, pairs, hold, alert: Alert { why, ..alert } })
+}
+
+/// Puts an alert that comes back, as it would be were it new, into the incident that the first
+/// pattern in order finds, unless that or the one it was in takes it by this pattern. Whether it did.
+pub(super) fn elsewhere(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    home: IncidentId,
+    alert: Alert,
+) -> bool {
+    let settings = state.shared_settings();
+    let (by_pattern, cut) = pairs::of(&settings, state.patterns(), &alert);
+    state.count_pairs_cut(cut);
+    let applying = applying(state, by_pattern);
+    lifecycle::expire_before(state, touched, home, alert.started_at);
+    lifecycle::calm_before(state, touched, home, alert.started_at);
+    let mut turned_down = Vec::new();
+    for (by, applies) in applying.iter().enumerate() {
+        let pairs = &applies.shared;
+        let found = oldest(state, touched, applies.pattern, pairs, &alert, &mut turned_down);
+        if keeps(state, home, applies, &alert) {
+            return false;
+        }
+        let Some((incident, pair)) = found else { continue };
+        if reshape::where_now(state, incident) == home {
+            return false;
+        }
+        let found = Found { by, incident, pair };
+        enter(state, touched, now, applying, (found, turned_down), alert);
+        return true;
+    }
+    false
+}
+
+/// Whether an incident would take an alert back that was in it: it has room for it.
+fn keeps(state: &State, home: IncidentId, by: &near::Applying<'_>, alert: &Alert) -> bool {
+    state.incident(home).is_some_and(|held| {
+        by.shared.iter().any(|pair| held.row.pairs.contains(pair))
+            && matches!(refusal(state, held, by.pattern, alert), None | Some(Refusal::Full))
+    })
+}
+
+/// The incident that takes an alert, and under which of the patterns that apply.
+struct Found {
+    by: usize,
+    incident: IncidentId,
+    pair: Pair,
+}
+
+fn applying<'s>(
+    state: &mut State,
+    by_pattern: Vec<(&'s Pattern, Vec<Pair>)>,
+) -> Vec<near::Applying<'s>> {
+    by_pattern.into_iter().map(|(pattern, pairs)| near::applying(state, pattern, pairs)).collect()
+}
+
+/// Puts an alert into the incident that takes it.
+fn enter(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    applying: Vec<near::Applying<'_>>,
+    (found, turned_down): (Found, Vec<TurnedDown>),
+    alert: Alert,
+) {
+    let Found { by, incident, pair } = found;
+    let settings = state.shared_settings();
+    let graph = settings.topology.as_ref().and_then(|topology| topology.graph.as_deref());
+    let path = applying[by].path(graph, &pair);
+    let all: Vec<Pair> = applying.into_iter().flat_map(|by| by.shared).collect();
+    let why = Why { path, ..why(Some(pair), state, incident, &alert, turned_down) };
+    let alert = Alert { why, ..alert };
+    if reshape::where_now(state, incident) != incident {
+        return reshape::follow(state, touched, now, incident, &all, alert);
+    }
+    lifecycle::join(state, touched, incident, &all, alert);
 }
 
 /// The oldest incident that takes the alert under a pattern, and the pair they share.
@@ -97,8 +189,9 @@ fn candidates(
     for pair in pairs {
         let Some(holding) = state.holding(&alert.shard, pair) else { continue };
         within.extend(holding.range(from..).take_while(|(first, _)| *first <= to));
-        let before = holding.range(..from).rev().take(NAMED_MAX);
-        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX);
+        // One of them may be what a later pattern lets it join.
+        let before = holding.range(..from).rev().take(NAMED_MAX + 1);
+        let after = holding.range((to, IncidentId::MAX)..).take(NAMED_MAX + 1);
         turned_down.extend(
             before
                 .chain(after)

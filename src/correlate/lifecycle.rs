@@ -7,7 +7,7 @@ use super::state::State;
 use super::touched::Touched;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    Alert, AlertId, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
+    Alert, AlertId, Hold, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
 };
 
 /// How far a start may lie behind the log's time while nothing that was derived from it can have
@@ -25,15 +25,19 @@ pub(super) fn first_nth(start: Timestamp, now: Timestamp) -> u32 {
     u32::try_from(now.as_millis() & 0x7fff_ffff).unwrap_or_default().max(1)
 }
 
+/// What an alert opens that joined no other.
+pub(super) struct Opening {
+    /// The incident that is full.
+    pub(super) continues: Option<IncidentId>,
+    pub(super) pairs: Vec<Pair>,
+    /// Why nobody is told of it.
+    pub(super) hold: Option<Box<Hold>>,
+    pub(super) alert: Alert,
+}
+
 /// Opens an incident with its first alert.
-pub(super) fn open(
-    state: &mut State,
-    touched: &mut Touched,
-    now: Timestamp,
-    continues: Option<IncidentId>,
-    pairs: Vec<Pair>,
-    mut alert: Alert,
-) {
+pub(super) fn open(state: &mut State, touched: &mut Touched, now: Timestamp, opening: Opening) {
+    let Opening { continues, pairs, hold, mut alert } = opening;
     let start = alert.started_at;
     let id = (first_nth(start, now)..=u32::MAX)
         .map(|nth| IncidentId::derive(start, &alert.identity, nth))
@@ -70,6 +74,7 @@ pub(super) fn open(
         split_from: None,
         split_into: Vec::new(),
         reshaped_at: None,
+        hold,
     });
     alert.incident = id;
     state.add_alert(alert);

@@ -81,7 +81,7 @@ pub(super) fn recorrelate(
 }
 
 /// Whether people had a hand in which alerts it has, or took it on.
-fn is_by_hand(row: &Incident) -> bool {
+pub(super) fn is_by_hand(row: &Incident) -> bool {
     let shaped =
         !row.merged_from.is_empty() || row.split_from.is_some() || !row.split_into.is_empty();
     let taken = row.acknowledged.is_some() || row.assignee.is_some() || row.snoozed.is_some();
@@ -246,13 +246,15 @@ fn turn_into(
 ) {
     let touch = reshape::tell(state, touched, order, id, ChangeKind::Recorrelated);
     touch.concern(group.members.iter().copied());
-    let Incident { first, latest, pairs, tags, continues, continued_by, .. } = group.row;
+    let Incident { first, latest, pairs, tags, continues, continued_by, hold, .. } = group.row;
     state.change_incident(id, |row| {
         (row.first, row.latest, row.pairs, row.tags) = (first, latest, pairs, tags);
         row.continues = continues.and_then(|id| ids.get(&id).copied()).or(row.continues);
         let by = continued_by.and_then(|id| ids.get(&id).copied());
         row.continued_by = by.or(row.continued_by);
         row.reshaped_at = Some(order.now);
+        // What was told stays so.
+        row.hold = hold.filter(|_| row.hold.is_some());
     });
     for (alert, mut why) in group.why {
         // Candidates that were only planned have other names, or none.

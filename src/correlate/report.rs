@@ -4,6 +4,7 @@
 //! once an incident and minute of log time; one that comes earlier waits for the minute to pass.
 
 use super::held::{Held, Names};
+use super::hold;
 use super::people;
 use super::state::State;
 use super::touched::Touch;
@@ -18,10 +19,14 @@ const TITLE_NAME_MAX: usize = 80;
 
 /// The next revision of an incident, where there is something to tell.
 pub(super) fn change(state: &mut State, id: IncidentId, mut touch: Touch) -> Option<Change> {
+    if touch.lapsed {
+        touch.net();
+    }
     if people::wakes(state.incident(id)?, &touch) {
         people::wake(state, id);
         touch.unsnoozed = true;
     }
+    hold::release_what_has_enough(state, id);
     let held = state.incident(id)?;
     let now = state.now();
     let mut kinds = kinds(held, &touch);
@@ -85,20 +90,25 @@ pub(super) fn labels(state: &State, id: IncidentId) -> Option<Change> {
 fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
     let open = held.row.resolved.is_none();
     let Some(before) = touch.before else {
-        // Over within the record that opens it is only what commands split off.
+        // Over within the record that opens it is only what commands split off, or what was put there
+        // at the end of a wait and ends at once.
         let over = (!open).then_some(ChangeKind::Resolved);
         let flaps = held.is_flapping().then_some(ChangeKind::Flapping);
-        let kinds = [Some(ChangeKind::Opened), flaps, touch.reshaped, over];
+        // Where nothing arrived for long, its own wait may be over as well.
+        let lapsed = touch.lapsed.then_some(ChangeKind::Lapsed);
+        let kinds = [Some(ChangeKind::Opened), flaps, lapsed, touch.reshaped, over];
         return kinds.into_iter().flatten().collect();
     };
     let status = held.status();
     let quiet = held.has_quiet();
     let grew = !touch.joined.is_empty() || before.open && held.firing.len() > before.firing;
+    // What was put there at the end of a wait may be over by the end of the record.
+    let given = !touch.joined.is_empty() && touch.reshaped.is_none();
     let eased = held.firing.len() < before.firing || status < before.status;
     let worsened = before.open && status > before.status;
     let mut kinds: Vec<ChangeKind> = [
         (ChangeKind::Reopened, open && !before.open),
-        (ChangeKind::Grew, open && grew),
+        (ChangeKind::Grew, grew && (open || given)),
         (ChangeKind::Worsened, open && worsened),
         (ChangeKind::Eased, open && before.open && eased && !grew && !worsened),
         (ChangeKind::Unacknowledged, touch.unacknowledged),
@@ -113,6 +123,8 @@ fn kinds(held: &Held, touch: &Touch) -> Vec<ChangeKind> {
         (ChangeKind::MaintenanceBegan, held.is_maintained() && !before.maintained),
         (ChangeKind::MaintenanceEnded, open && before.window && !held.has_window() && quiet),
         (ChangeKind::MaintenanceLeft, open && before.maintained && !held.is_maintained()),
+        (ChangeKind::Lapsed, touch.lapsed),
+        (ChangeKind::Released, before.held && held.row.hold.is_none()),
     ]
     .into_iter()
     .filter_map(|(kind, happened)| happened.then_some(kind))
@@ -180,6 +192,7 @@ fn show(state: &State, id: IncidentId, concerned: &[AlertId]) -> Option<Change> 
         acknowledged: row.acknowledged.clone(),
         flapping: held.is_flapping(),
         maintenance: held.is_maintained(),
+        hold: hold::shown(row),
         continues: row.continues,
         continued_by: row.continued_by,
         merged_into: row.gone.as_ref().and_then(|gone| gone.into),

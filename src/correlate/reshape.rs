@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 use super::commands::Answer;
 use super::state::State;
 use super::touched::Touched;
-use super::{pairs, report};
+use super::{hold, pairs, report};
 use crate::model::alert::{MOVES_MAX, MoveKind, Moved};
 use crate::model::command::{Outcome, Refused};
 use crate::model::incident::{Gone, LINKS_MAX};
@@ -51,6 +51,7 @@ impl<'a> Order<'a> {
             MoveKind::Merged => ChangeKind::Merged,
             MoveKind::Split => ChangeKind::Split,
             MoveKind::Recorrelated => ChangeKind::Recorrelated,
+            MoveKind::Lapsed => ChangeKind::Lapsed,
         }
     }
 
@@ -284,8 +285,12 @@ fn carry(
     if all {
         let one = by_target.first_key_value().filter(|_| by_target.len() == 1);
         let into = one.map(|(into, _)| *into);
-        leave_empty(state, order, from, into);
+        if let Some(held) = state.incident(from) {
+            let name = report::name(held, Status::Ok);
+            leave_empty(state, order, from, into, name);
+        }
     }
+    let told_of = state.incident(from).is_some_and(|held| held.row.hold.is_none());
     let severity = state.incident(from).map_or(Status::Ok, |held| held.row.severity);
     for (into, alerts) in by_target {
         let known = alerts.iter().filter_map(|alert| state.alert(*alert));
@@ -303,15 +308,25 @@ fn carry(
                 row.severity = row.severity.max(severity);
             }
         });
+        if told_of {
+            // What was told once does not go silent because it is elsewhere.
+            hold::release(state, into);
+        }
     }
     state.change_incident(from, |row| row.reshaped_at = Some(order.now));
     state.move_alerts(from, alerts, change);
 }
 
 /// An incident ends because its alerts are elsewhere; it keeps what it was called by.
-fn leave_empty(state: &mut State, order: Order<'_>, id: IncidentId, into: Option<IncidentId>) {
+pub(super) fn leave_empty(
+    state: &mut State,
+    order: Order<'_>,
+    id: IncidentId,
+    into: Option<IncidentId>,
+    called: report::Name,
+) {
     let Some(held) = state.incident(id) else { return };
-    let report::Name { title, hosts, checks, sources } = report::name(held, Status::Ok);
+    let report::Name { title, hosts, checks, sources } = called;
     let gone = Gone {
         into,
         kind: order.kind,
@@ -394,6 +409,13 @@ pub(super) fn open(
     let latest = known.iter().map(|alert| alert.started_at).max().unwrap_or(first);
     let changed_at = known.iter().map(|alert| alert.changed_at).max().unwrap_or(first);
     let shard = opener.shard.clone();
+    let hold = match split_from {
+        Some(_) => held
+            .and_then(|row| row.hold.as_ref())
+            .map(|from| hold::inherited(&settings, order.now, &pairs, from)),
+        // Until it is known what it holds and where its alerts come from.
+        None => Some(Box::default()),
+    };
     touched.incident(state, id, changed_at);
     state.add_incident(Incident {
         id,
@@ -420,6 +442,7 @@ pub(super) fn open(
         split_from,
         split_into: Vec::new(),
         reshaped_at: Some(order.now),
+        hold,
     });
     Some(id)
 }
@@ -550,10 +573,15 @@ pub(super) fn tell<'t>(
 }
 
 fn remember(alert: &mut Alert, moved: Moved) {
-    if alert.why.moves.len() == MOVES_MAX {
-        alert.why.moves.remove(0);
+    push(&mut alert.why.moves, moved);
+}
+
+/// The newest are kept.
+pub(super) fn push(moves: &mut Vec<Moved>, moved: Moved) {
+    if moves.len() == MOVES_MAX {
+        moves.remove(0);
     }
-    alert.why.moves.push(moved);
+    moves.push(moved);
 }
 
 fn members(state: &State, id: IncidentId) -> Vec<AlertId> {

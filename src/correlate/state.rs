@@ -72,6 +72,7 @@ pub(super) struct State {
     chronic: u64,
     maintained: u64,
     open: u64,
+    held: u64,
     dirty: BTreeSet<Dirty>,
     oks_dropped: u64,
     pairs_cut: u64,
@@ -107,6 +108,7 @@ impl Default for State {
             chronic: 0,
             maintained: 0,
             open: 0,
+            held: 0,
             dirty: BTreeSet::new(),
             oks_dropped: 0,
             pairs_cut: 0,
@@ -234,7 +236,23 @@ impl State {
             self.alerts.insert(*id, alert);
             self.dirty.insert(Dirty::Alert(*id));
         }
-        // What only grows is counted anew: rows alone must tell it.
+        self.recount(from);
+    }
+
+    /// Takes an alert out of its incident, to put it elsewhere.
+    pub(super) fn take_alert(&mut self, id: AlertId) -> Option<Alert> {
+        let alert = self.alerts.remove(&id)?;
+        self.unindex_alert(&alert);
+        self.unindex_identity(&alert);
+        if let Some(held) = self.incidents.get_mut(&alert.incident) {
+            held.members.remove(&id);
+        }
+        self.dirty.insert(Dirty::Alert(id));
+        Some(alert)
+    }
+
+    /// What only grows is counted anew after alerts left: rows alone must tell it.
+    pub(super) fn recount(&mut self, from: IncidentId) {
         let Some(mut held) = self.incidents.remove(&from) else { return };
         self.unindex_incident(&held);
         let members = || held.members.iter().filter_map(|id| self.alerts.get(id));
@@ -576,6 +594,7 @@ impl State {
             chronic: self.chronic,
             maintenance: self.maintained,
             incidents: self.open,
+            held: self.held,
             heartbeats: self.heartbeats.counted().0,
             missed: self.heartbeats.counted().1,
         }
@@ -640,7 +659,7 @@ impl State {
     }
 
     fn index_move(&mut self, alert: &Alert) {
-        if let Some(moved) = alert.why.moves.last() {
+        if let Some(moved) = alert.why.moves.last().filter(|moved| !moved.request.is_empty()) {
             self.moved_by.entry(moved.request.clone()).or_default().insert(alert.id);
         }
     }
@@ -711,7 +730,10 @@ impl State {
             }
         }
         match held.row.resolved {
-            None => self.open += 1,
+            None => {
+                self.open += 1;
+                self.held += u64::from(held.row.hold.is_some());
+            }
             Some(_) => {
                 self.leaving.insert((leaves_at(&self.settings, held), id));
             }
@@ -740,7 +762,10 @@ impl State {
             }
         }
         match held.row.resolved {
-            None => self.open -= 1,
+            None => {
+                self.open -= 1;
+                self.held -= u64::from(held.row.hold.is_some());
+            }
             Some(_) => {
                 self.leaving.remove(&(leaves_at(&self.settings, held), id));
             }

@@ -22,6 +22,8 @@ pub(super) struct Before {
     /// All that fired was in maintenance, or quiet after it.
     pub(super) maintained: bool,
     pub(super) window: bool,
+    /// Nobody was told of it.
+    pub(super) held: bool,
 }
 
 /// What happened to one incident.
@@ -53,6 +55,8 @@ pub(super) struct Touch {
     pub(super) unsnoozed: bool,
     pub(super) comment: Option<Comment>,
     pub(super) continued: bool,
+    /// The window of patterns that asked for more alerts is over.
+    pub(super) lapsed: bool,
     /// It is open again because its resolve was undone: as if it had never been over.
     pub(super) undone: bool,
     /// Who asked for it, where somebody did.
@@ -74,6 +78,18 @@ impl Touch {
     /// Alerts that changed, in order, each once.
     pub(super) fn concerned(&self) -> &[AlertId] {
         &self.concerned
+    }
+
+    /// What left and joined again, or joined and left again, did neither.
+    pub(super) fn net(&mut self) {
+        let joined = &mut self.joined;
+        self.left.retain(|left| match joined.iter().position(|one| one == left) {
+            Some(at) => {
+                joined.remove(at);
+                false
+            }
+            None => true,
+        });
     }
 }
 
@@ -97,6 +113,7 @@ impl Touched {
                 flapping: held.is_flapping(),
                 maintained: held.is_maintained(),
                 window: held.has_window(),
+                held: held.row.hold.is_some(),
             });
             Touch { before, at, ..Touch::default() }
         });

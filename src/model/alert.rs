@@ -149,11 +149,13 @@ pub enum MoveKind {
     Split,
     /// The patterns that were in force by then put it there.
     Recorrelated,
+    /// The patterns that held it asked in vain for more alerts; another one put it there.
+    Lapsed,
 }
 
 impl MoveKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Merged, Self::Split, Self::Recorrelated];
+    pub const ALL: [Self; 4] = [Self::Merged, Self::Split, Self::Recorrelated, Self::Lapsed];
 
     /// The word used in every format.
     #[must_use]
@@ -162,6 +164,7 @@ impl MoveKind {
             Self::Merged => "merged",
             Self::Split => "split",
             Self::Recorrelated => "recorrelated",
+            Self::Lapsed => "lapsed",
         }
     }
 
@@ -172,20 +175,23 @@ impl MoveKind {
     }
 }
 
-/// One step of an alert from one incident into another, by command.
+/// One step of an alert from one incident into another, by command or at the end of a wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     /// How.
     pub kind: MoveKind,
     /// The incident it was in before.
     pub from: IncidentId,
-    /// Who asked for it.
+    /// Who asked for it; [`MUSTER`] where nobody did.
     pub by: Box<str>,
     /// By log time.
     pub at: Timestamp,
-    /// The request by whose id it can be taken back.
+    /// The request by whose id it can be taken back; empty where nobody asked for it.
     pub request: Box<str>,
 }
+
+/// Who moved an alert where no person did.
+pub const MUSTER: &str = "muster";
 
 /// How many moves of an alert are remembered; of more the oldest is forgotten, and stands.
 pub const MOVES_MAX: usize = 16;

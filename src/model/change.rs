@@ -3,6 +3,7 @@
 use super::alert::{Resolution, Why};
 use super::command::{Comment, Snoozed};
 use super::event::Links;
+use super::hold::Hold;
 use super::id::{AlertId, IncidentId};
 use super::incident::{Acknowledged, Pair};
 use super::maintenance::Maintained;
@@ -64,13 +65,18 @@ pub enum ChangeKind {
     MaintenanceEnded,
     /// An alert of it fires outside of maintenance, and none did: it is quiet no more.
     MaintenanceLeft,
+    /// The window of patterns that asked for more alerts than it has is over: it holds their pairs no
+    /// more, and its alerts may be another incident's now.
+    Lapsed,
+    /// It was held, and is told from now on.
+    Released,
     /// No alert of it fires any more.
     Resolved,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Opened,
         Self::Reopened,
         Self::Grew,
@@ -93,6 +99,8 @@ impl ChangeKind {
         Self::MaintenanceBegan,
         Self::MaintenanceEnded,
         Self::MaintenanceLeft,
+        Self::Lapsed,
+        Self::Released,
         Self::Resolved,
     ];
 
@@ -122,6 +130,8 @@ impl ChangeKind {
             Self::MaintenanceBegan => "maintenance_began",
             Self::MaintenanceEnded => "maintenance_ended",
             Self::MaintenanceLeft => "maintenance_left",
+            Self::Lapsed => "lapsed",
+            Self::Released => "released",
             Self::Resolved => "resolved",
         }
     }
@@ -278,6 +288,9 @@ pub struct Change {
     pub flapping: bool,
     /// Whether it is open and all of its alerts that fire are in maintenance, or quiet after it.
     pub maintenance: bool,
+    /// Why nobody is told of it; none where somebody is. At most [`ASKS_MAX`](super::hold::ASKS_MAX)
+    /// patterns that ask, those whose pairs it still holds, and as many that asked.
+    pub hold: Option<Box<Hold>>,
     /// The incident that was full before this one.
     pub continues: Option<IncidentId>,
     /// The incident that took over when this one was full.
@@ -311,6 +324,12 @@ impl Change {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.resolved.is_none()
+    }
+
+    /// Whether nobody is told of it, since its patterns ask for more alerts than it has.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::alert::{MoveKind, Resolution};
 use super::command::Snoozed;
+use super::hold::Hold;
 use super::id::{AlertId, IncidentId};
 use super::status::Status;
 use super::tags::Tags;
@@ -111,8 +112,10 @@ pub struct Incident {
     pub split_from: Option<IncidentId>,
     /// The incidents that were split off from it; at most [`LINKS_MAX`].
     pub split_into: Vec<IncidentId>,
-    /// The append time of the last command that moved its alerts.
+    /// The append time of the last command that moved its alerts, or of the end of a wait that did.
     pub reshaped_at: Option<Timestamp>,
+    /// Why nobody is told of it; none once somebody is, or was.
+    pub hold: Option<Box<Hold>>,
 }
 
 impl Incident {

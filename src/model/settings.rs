@@ -31,6 +31,9 @@ pub struct Pattern {
     pub cross_source: bool,
     /// How many alerts an incident takes before the next one is opened.
     pub max_alerts: u32,
+    /// How many alerts an incident must have before it is told because of this pattern; 1 to
+    /// `max_alerts`.
+    pub min_alerts: u32,
     /// What becomes of alerts that are chronic.
     pub chronic: Chronic,
     /// In place of or beside `by`: how near its alerts are to the one that opened it.
@@ -72,7 +75,8 @@ impl Default for FlappingSettings {
 /// Everything correlate goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorrelateSettings {
-    /// Within this time after its resolve an alert reopens instead of starting anew.
+    /// Within this time after its resolve an alert reopens instead of starting anew, unless another
+    /// incident takes it and its own would not.
     pub reopen_window: Span,
     /// How long what somebody resolved by hand stays so while its status does not change.
     pub dismiss_for: Span,

@@ -274,9 +274,10 @@ fn worth_telling(change: &Change, said: Option<&Said>, told: bool, routed: bool)
     routed && change.status > Status::Info && news
 }
 
-/// Whether nothing is told of it for now: somebody wants it so, or it is all in maintenance.
+/// Whether nothing is told of it for now: somebody wants it so, it is all in maintenance, or its
+/// patterns ask for more alerts than it has.
 fn is_quiet(change: &Change) -> bool {
-    change.is_open() && (change.snoozed.is_some() || change.maintenance)
+    change.is_open() && (change.snoozed.is_some() || change.maintenance || change.is_held())
 }
 
 /// How large an incident is for those who are told of its growth: what joined in maintenance, or is

@@ -21,6 +21,7 @@ use crate::model::{AlertId, Change, Matchers, Span, Status};
 use crate::stage::Output;
 use crate::wire;
 
+mod held;
 mod muted;
 
 /// The fold with what outlives it.

@@ -84,6 +84,7 @@ pub(crate) fn change(n: u64, revision: u64, kinds: &[ChangeKind]) -> Change {
         acknowledged: None,
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: None,
         continued_by: None,
         merged_into: None,

@@ -21,6 +21,8 @@ type Place = Option<(AlertId, IncidentId)>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     titles: BTreeMap<IncidentId, Box<str>>,
+    /// Incidents that nobody was told of.
+    held: BTreeSet<IncidentId>,
     reasons: BTreeMap<AlertId, Reason>,
     /// The events of all records.
     places: Vec<Place>,
@@ -53,6 +55,11 @@ impl Outcome {
         let title = self.titles.entry(change.id).or_default();
         if change.is_open() {
             *title = change.title.as_str().into();
+        }
+        if change.is_held() {
+            self.held.insert(change.id);
+        } else {
+            self.held.remove(&change.id);
         }
         for alert in &change.joined {
             let member = change.alerts.iter().find(|member| member.id == *alert);
@@ -206,7 +213,7 @@ pub struct Comparison {
     pub alerts_ours: u64,
     /// Alerts that only the other has.
     pub alerts_theirs: u64,
-    /// Pages more, or with a minus fewer: one an incident.
+    /// Pages more, or with a minus fewer: one an incident that is told.
     pub pages: i64,
     /// The incidents with the most alerts moved, at most [`AFFECTED_MAX`].
     pub affected: Vec<Affected>,
@@ -258,7 +265,8 @@ pub fn compare(ours: &Outcome, theirs: &Outcome) -> Comparison {
         fates,
         alerts_ours: here.without(&there),
         alerts_theirs: there.without(&here),
-        pages: all_theirs.cast_signed() - all_ours.cast_signed(),
+        pages: (all_theirs - count(theirs.held.len())).cast_signed()
+            - (all_ours - count(ours.held.len())).cast_signed(),
         affected: moved.into_iter().map(|moved| affected(&here, &there, moved)).collect(),
     }
 }
@@ -301,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Identity, Timestamp};
+    use crate::wire;
 
     fn identity() -> Identity {
         Identity::new("test", Some("host"), None, None)
@@ -438,6 +447,19 @@ mod tests {
             merged.theirs.reasons,
             [(joined("cluster (cluster=c)"), 3), (Reason::Opened, 1)]
         );
+    }
+
+    #[test]
+    fn what_is_held_is_no_page_until_it_is_told() {
+        let bytes = include_bytes!("../../tests/fixtures/wire/change.v1.held.json");
+        let change = wire::change::decode(bytes).expect("a change");
+        let here = run(&[Some(0)], &[0], "a");
+        let mut there = here.clone();
+        there.note(&change);
+        assert_eq!((compare(&here, &there).theirs, compare(&here, &there).pages), (2, 0));
+        assert_eq!(compare(&there, &here).pages, 0);
+        there.note(&Change { hold: None, ..change });
+        assert_eq!((compare(&here, &there).pages, compare(&there, &here).pages), (1, -1));
     }
 
     #[test]

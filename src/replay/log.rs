@@ -4,7 +4,7 @@
 //! By whose rules: those given, for trying them on what happened, or those that the log has, for
 //! seeing again what came of it. What collect decided is in the log for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Assignment, SEAL_EVERY, Summary, Told};
 use crate::correlate::Correlate;
@@ -121,6 +121,12 @@ impl LogReplay {
         }
     }
 
+    /// The incidents that nobody was told of, since their patterns asked for more alerts.
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<IncidentId> {
+        &self.told.held
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn summary(&self) -> Summary {
@@ -161,6 +167,7 @@ mod tests {
             gap: None,
             cross_source: true,
             max_alerts: 1_000,
+            min_alerts: 1,
             chronic: Chronic::default(),
             near: None,
         }])

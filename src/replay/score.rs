@@ -5,7 +5,7 @@
 //! nothing. A unit that is in no incident is an incident of its own. Reading the truth is the
 //! command line's work; nothing here can fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::IncidentId;
 
@@ -139,7 +139,8 @@ pub struct Score {
     pub bcubed: Measure,
     /// Over pairs of units, so that a big incident weighs by the square of its size.
     pub pairwise: Measure,
-    /// Incidents that hold a part of a true one, on average over the true ones; 1 is best.
+    /// Incidents that hold a part of a true one and were told, on average over the true ones; 1 is
+    /// best.
     pub pages_per_true_incident: f64,
     /// Events of the truth that were not in the input; each counts as an incident of its own.
     pub unknown_events: u64,
@@ -171,9 +172,15 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The numbers.
+    /// The numbers, where every incident was told.
     #[must_use]
     pub fn score(&self, unit: Unit) -> Score {
+        self.score_but_for(unit, &BTreeSet::new())
+    }
+
+    /// The numbers; incidents that are held are no pages.
+    #[must_use]
+    pub fn score_but_for(&self, unit: Unit, held: &BTreeSet<IncidentId>) -> Score {
         let units = match unit {
             Unit::Event => self.events(),
             Unit::Dedup => self.dedups(),
@@ -188,7 +195,7 @@ impl<'a> Places<'a> {
             true_incidents: count(table.faults.len()),
             bcubed: table.bcubed(),
             pairwise: table.pairwise(),
-            pages_per_true_incident: table.pages(),
+            pages_per_true_incident: table.pages(held),
             unknown_events: count(unknown),
             unlabelled_events: self.unlabelled,
         }
@@ -294,10 +301,12 @@ impl Table {
         Measure { precision: precision / real(labelled), recall: recall / real(labelled) }
     }
 
-    fn pages(&self) -> f64 {
+    fn pages(&self, held: &BTreeSet<IncidentId>) -> f64 {
+        let told = |place: &Place| !matches!(place, Place::Incident(id) if held.contains(id));
+        let pages = self.cells.keys().filter(|(_, place)| told(place)).count();
         match self.faults.len() {
             0 => 0.0,
-            faults => real(count(self.cells.len())) / real(count(faults)),
+            faults => real(count(pages)) / real(count(faults)),
         }
     }
 }

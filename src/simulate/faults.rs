@@ -56,31 +56,51 @@ impl Kind {
         }
     }
 
-    /// How often it happens beside the others, and the median of its length in minutes.
-    pub(super) const fn habits(self) -> (f64, f64) {
+    /// How often it happens beside the others, and the median of its length in minutes; `wide` is how
+    /// often what hits a whole rack, site or team does.
+    pub(super) const fn habits(self, wide: f64) -> (f64, f64) {
         match self {
-            Self::Switch => (1.0, 25.0),
+            Self::Switch => (wide, 25.0),
             Self::Database => (2.0, 35.0),
             Self::Deploy => (4.0, 20.0),
             Self::Disk => (4.0, 90.0),
-            Self::Certificate => (1.0, 50.0),
-            Self::Dns => (1.0, 15.0),
-            Self::Poller => (1.0, 20.0),
+            Self::Certificate => (wide, 50.0),
+            Self::Dns => (wide, 15.0),
+            Self::Poller => (wide, 20.0),
             Self::Restart => (4.0, 6.0),
         }
     }
 
     /// A kind, by how often each happens.
-    pub(super) fn draw(random: &mut Random) -> Self {
-        let all: f64 = Self::ALL.iter().map(|kind| kind.habits().0).sum();
+    pub(super) fn draw(random: &mut Random, wide: f64) -> Self {
+        let all: f64 = Self::ALL.iter().map(|kind| kind.habits(wide).0).sum();
         let mut left = random.unit() * all;
         for kind in Self::ALL {
-            left -= kind.habits().0;
+            left -= kind.habits(wide).0;
             if left < 0.0 {
                 return kind;
             }
         }
         Self::Restart
+    }
+}
+
+/// What breaks, and is repaired, in a fault of this kind with its root on this machine, by number;
+/// none where people do it, who may do it again the next minute.
+pub(super) fn part(kind: Kind, root: usize, estate: &Estate) -> Option<usize> {
+    let machine = &estate.nodes[root];
+    let rack = &estate.racks[machine.rack];
+    match kind {
+        Kind::Switch => Some(machine.rack),
+        Kind::Database => Some(machine.cluster),
+        Kind::Disk => Some(root),
+        Kind::Certificate => {
+            let team = estate.clusters[machine.cluster].team;
+            estate.clusters.iter().position(|cluster| cluster.team == team)
+        }
+        Kind::Dns => Some(rack.site),
+        Kind::Poller => Some(rack.poller),
+        Kind::Deploy | Kind::Restart => None,
     }
 }
 

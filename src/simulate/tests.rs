@@ -44,7 +44,7 @@ fn lines(settings: Settings) -> (Vec<Line>, Simulation) {
 }
 
 fn settings(seed: u64, events: u64) -> Settings {
-    Settings { pairs: 600, ..Settings::new(seed, events) }
+    Settings { pairs: 600, ..Settings::hard(seed, events) }
 }
 
 fn bytes(settings: Settings) -> Vec<u8> {
@@ -300,7 +300,7 @@ fn without_faults_there_is_noise_and_without_noise_all_is_well() {
 #[test]
 fn what_is_held_does_not_grow_with_the_number_of_events() {
     for (events, pairs) in [(50_000, 300), (400_000, 300), (100_000, 5_000)] {
-        let mut simulation = Simulation::new(Settings { pairs, ..Settings::new(10, events) });
+        let mut simulation = Simulation::new(Settings { pairs, ..Settings::hard(10, events) });
         while simulation.deliver().is_some() {
             let causes = simulation.states.iter().map(|state| state.causes.len()).max();
             // Looking at all of them each time would take long.
@@ -384,4 +384,66 @@ fn a_script_leaves_nothing_to_chance() {
     let begin = BEGIN.as_millis();
     assert!(lines.iter().all(|line| line.arrival >= begin + 5 * MINUTE));
     assert!(lines.len() > 100, "{}", lines.len());
+}
+
+#[test]
+fn what_was_repaired_rests_and_machines_break_about_once_a_month() {
+    let mut settings = Settings::new(13, 60_000);
+    // Nothing but faults, so that weeks pass; wide ones often, since one site has one of each.
+    (settings.rates.noise, settings.rates.wide) = (0.0, 1.0);
+    let mut simulation = Simulation::new(settings);
+    let mut begun: BTreeMap<u32, (Kind, usize, i64, i64)> = BTreeMap::new();
+    let mut last = 0;
+    while let Some(delivery) = simulation.deliver() {
+        last = delivery.arrival.since(BEGIN).as_millis();
+        for fault in &simulation.faults {
+            let from = fault.from.since(BEGIN).as_millis();
+            begun.insert(fault.number, (fault.kind, fault.root, from, fault.end));
+        }
+    }
+    let mut ends: BTreeMap<(Kind, usize), i64> = BTreeMap::new();
+    let day = 24 * 60 * MINUTE;
+    for (kind, root, from, end) in begun.values().copied() {
+        let Some(part) = faults::part(kind, root, &simulation.estate) else { continue };
+        if let Some(before) = ends.insert((kind, part), end) {
+            assert!(from >= before + day, "{kind:?} {part}: {from} after {before}");
+        }
+    }
+    assert!(simulation.counts().rested > 0, "{:?}", simulation.counts());
+    let machines = i64::try_from(simulation.machines()).expect("few");
+    let arrived =
+        i64::from(simulation.begun) + i64::try_from(simulation.counts().rested).expect("few");
+    let expected = machines * last / (30 * day);
+    assert!(
+        expected > 50 && (expected * 7 / 10..expected * 13 / 10).contains(&arrived),
+        "{arrived} of {expected}"
+    );
+}
+
+#[test]
+fn sources_live_twice_as_long_as_they_take_to_say_it_again() {
+    let sources = |settings: Settings| Simulation::new(settings).sources().collect::<Vec<_>>();
+    let hour = Span::from_secs(3_600);
+    let two = Span::from_secs(7_200);
+    assert_eq!(sources(Settings::new(1, 1)), [("nagios", hour), ("zabbix", two)]);
+    assert_eq!(sources(Settings::hard(1, 1)), [("nagios", hour)]);
+    // And so they do: what lasts is said again well before.
+    let mut settings = settings(14, 40_000);
+    (settings.rates.renotify_second, settings.rates.lost_ok) = (hour, 0.0);
+    (settings.rates.late, settings.rates.skew) = (0.0, Span::ZERO);
+    let (lines, _) = lines(settings);
+    let mut bad: BTreeMap<_, i64> = BTreeMap::new();
+    let mut again = BTreeMap::new();
+    for line in &lines {
+        let (source, _, _) = line.identity();
+        let lives = if source == "nagios" { hour } else { two };
+        if line.text("status") == "ok" {
+            bad.remove(&line.identity());
+        } else if let Some(before) = bad.insert(line.identity(), line.time()) {
+            let apart = line.time() - before;
+            assert!(apart < lives.as_millis(), "{}: {apart}", line.event);
+            *again.entry(source).or_insert(0) += u32::from(apart >= 29 * MINUTE);
+        }
+    }
+    assert!(again["nagios"] > 100 && again["zabbix"] > 10, "{again:?}");
 }

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub alerts_maintenance: IntGaugeVec,
     /// Incidents that are open, by partition.
     pub incidents_open: IntGaugeVec,
+    /// Those of them that are held, by partition.
+    pub incidents_held: IntGaugeVec,
     /// Heartbeats that are watched, by partition and state.
     pub heartbeats: IntGaugeVec,
     /// Own heartbeats sent, or not, by outcome.
@@ -153,6 +155,12 @@ impl Metrics {
                 r,
                 "muster_incidents_open",
                 "Incidents that are open, by partition of muster.alerts.",
+                &["partition"],
+            )?,
+            incidents_held: gauges(
+                r,
+                "muster_incidents_held",
+                "Incidents that are open and held: their patterns ask for more alerts, by partition of muster.alerts.",
                 &["partition"],
             )?,
             heartbeats: gauges(

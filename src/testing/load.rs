@@ -22,6 +22,7 @@ pub fn by_cluster(gap: Span, reopen_window: Span) -> CorrelateSettings {
             gap: Some(gap),
             cross_source: true,
             max_alerts: 1_000,
+            min_alerts: 1,
             chronic: Chronic::default(),
             near: None,
         }],

@@ -7,7 +7,7 @@
 //! ```text
 //! # What it is about.
 //! pattern NAME by=a,b window=10m gap=2m match='env="prod"' cross_source=no max_alerts=3
-//!     chronic=join             # on the same line
+//!     min_alerts=2 chronic=join             # on the same line
 //! pattern NAME near=host:2 window=10m       # or near=host:2:KIND,KIND; also beside by=
 //! edge host:web-1 switch:sw-1 KIND          # of the topology; after `settings` it is a new one
 //! edges_looked_at 100
@@ -476,6 +476,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        min_alerts: 1,
         chronic: Chronic::default(),
         near: None,
     };
@@ -492,6 +493,7 @@ fn pattern(name: &str, words: &Words) -> Result<Pattern, String> {
             }
             "cross_source" => pattern.cross_source = value != "no",
             "max_alerts" => pattern.max_alerts = value.parse().map_err(|_| "not a number")?,
+            "min_alerts" => pattern.min_alerts = value.parse().map_err(|_| "not a number")?,
             "chronic" => {
                 let word = Chronic::parse(value);
                 pattern.chronic = word.ok_or("neither separate nor join")?;

@@ -14,8 +14,8 @@ use crate::model::command::{Audience, Comment, Snoozed};
 use crate::model::event::Links;
 use crate::model::incident::Acknowledged;
 use crate::model::{
-    AlertId, Change, ChangeKind, IncidentId, Maintained, Pair, Resolution, Status, Tags, Timestamp,
-    Why,
+    AlertId, Change, ChangeKind, Hold, IncidentId, Maintained, Pair, Resolution, Status, Tags,
+    Timestamp, Why,
 };
 
 /// About how long a change is, in bytes.
@@ -55,6 +55,9 @@ struct WireChange<'a> {
     flapping: bool,
     maintenance: bool,
     held: bool,
+    /// Why it is; left out where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Cow<'a, Hold>>,
     continues: Option<IncidentId>,
     continued_by: Option<IncidentId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,7 +183,8 @@ impl<'a> From<&'a Change> for WireChange<'a> {
             snoozed: change.snoozed.as_ref().map(Cow::Borrowed),
             flapping: change.flapping,
             maintenance: change.maintenance,
-            held: false,
+            held: change.is_held(),
+            hold: change.hold.as_deref().map(Cow::Borrowed),
             continues: change.continues,
             continued_by: change.continued_by,
             merged_into: change.merged_into,
@@ -224,6 +228,7 @@ impl From<WireChange<'_>> for Change {
             acknowledged: wire.acknowledged.map(Cow::into_owned),
             flapping: wire.flapping,
             maintenance: wire.maintenance,
+            hold: hold(wire.held, wire.hold),
             continues: wire.continues,
             continued_by: wire.continued_by,
             merged_into: wire.merged_into,
@@ -239,6 +244,11 @@ impl From<WireChange<'_>> for Change {
             comment: wire.comment.map(Into::into),
         }
     }
+}
+
+/// What is held is so even where it does not say why.
+fn hold(held: bool, hold: Option<Cow<'_, Hold>>) -> Option<Box<Hold>> {
+    held.then(|| Box::new(hold.map(Cow::into_owned).unwrap_or_default()))
 }
 
 impl<'a> From<&'a Comment> for WireComment<'a> {

@@ -266,6 +266,7 @@ mod tests {
                 acknowledged: None,
                 flapping: false,
                 maintenance: false,
+                hold: None,
                 continues: None,
                 continued_by: Some(IncidentId::derive(at, &identity, 1)),
                 merged_into: None,

@@ -19,8 +19,8 @@ use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, Beating, CommandResult, Flaps, Incident, IncidentId, Maintained, Pair, Rate,
-    Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, Beating, CommandResult, Flaps, Hold, Incident, IncidentId, Maintained, Pair,
+    Rate, Resolution, Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -240,6 +240,9 @@ struct WireIncident<'a> {
     split_into: Cow<'a, [IncidentId]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reshaped_at: Option<Timestamp>,
+    /// Left out where it is told, as all was before there was `min_alerts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Cow<'a, Hold>>,
 }
 
 by_way_of!(Gone, WireGone);
@@ -376,6 +379,7 @@ pub fn encode_incident(incident: &Incident) -> Vec<u8> {
         split_from: incident.split_from,
         split_into: Cow::Borrowed(&incident.split_into),
         reshaped_at: incident.reshaped_at,
+        hold: incident.hold.as_deref().map(Cow::Borrowed),
     };
     to_vec(&wire, 1_024)
 }
@@ -493,6 +497,7 @@ impl From<WireIncident<'_>> for Incident {
             split_from: wire.split_from,
             split_into: wire.split_into.into_owned(),
             reshaped_at: wire.reshaped_at,
+            hold: wire.hold.map(|hold| Box::new(hold.into_owned())),
         }
     }
 }

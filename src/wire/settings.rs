@@ -83,6 +83,9 @@ struct WirePattern {
     gap: Option<Span>,
     cross_source: bool,
     max_alerts: u32,
+    /// Left out where it is 1, as in records from before there was any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min_alerts: Option<u32>,
     /// Left out where chronic alerts are kept apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chronic: Option<String>,
@@ -101,6 +104,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         gap: pattern.gap,
         cross_source: pattern.cross_source,
         max_alerts: pattern.max_alerts,
+        min_alerts: Some(pattern.min_alerts).filter(|least| *least != 1),
         chronic: (pattern.chronic != Chronic::default())
             .then(|| pattern.chronic.as_str().to_owned()),
         near: pattern.near.clone().map(|Near { tag, hops, kinds }| WireNear { tag, hops, kinds }),
@@ -165,6 +169,7 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
             gap: wire.gap,
             cross_source: wire.cross_source,
             max_alerts: wire.max_alerts,
+            min_alerts: wire.min_alerts.unwrap_or(1),
             chronic,
             near: wire.near.map(|WireNear { tag, hops, kinds }| Near { tag, hops, kinds }),
         })

@@ -337,6 +337,7 @@ fn incident(nth: i64) -> Change {
         acknowledged: None,
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: None,
         continued_by: None,
         merged_into: None,

@@ -51,6 +51,7 @@ fn pipeline(way: Way) -> Pipeline {
         gap: None,
         cross_source: true,
         max_alerts: 1_000,
+        min_alerts: 1,
         chronic: Chronic::default(),
         near: None,
     };

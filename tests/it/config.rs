@@ -370,10 +370,16 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "is less than 1",
     ),
     (
-        "correlate: {patterns: [{name: a, by: [host], min_alerts: 3}]}",
+        "correlate: {patterns: [{name: a, by: [host], min_alerts: 0}]}",
         "correlate.patterns[0].min_alerts",
-        "",
-        "is no key",
+        "0",
+        "is less than 1",
+    ),
+    (
+        "correlate: {patterns: [{name: a, by: [host], max_alerts: 2, min_alerts: 3}]}",
+        "correlate.patterns[0].min_alerts",
+        "3",
+        "is more than max_alerts, 2",
     ),
     (
         "correlate: {patterns: [{name: a, by: [host], match: ['env=a', 'host=~\"(\"']}]}",

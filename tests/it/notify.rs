@@ -441,6 +441,7 @@ fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
         acknowledged: None,
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: None,
         continued_by: None,
         merged_into: None,

@@ -1,8 +1,8 @@
 //! Correlate against a slow, plain model of the rules, record by record, on random logs.
 //!
 //! `oracle/model.rs` is the model, `oracle/draw.rs` draws the logs, `oracle/watch.rs` holds correlate's
-//! state and changes against the model and against what must always hold. 10,000 logs in all;
-//! `PROPTEST_CASES` is how many each of the three properties tries instead. A failure prints the
+//! state and changes against the model and against what must always hold. 13,000 logs in all;
+//! `PROPTEST_CASES` is how many each of the four properties tries instead. A failure prints the
 //! least log that shows it and keeps its seed in `oracle/regressions.txt`, which is tried first.
 
 use proptest::prelude::*;
@@ -53,6 +53,11 @@ proptest! {
 
 proptest! {
     #![proptest_config(config(3_000))]
+
+    #[test]
+    fn correlate_agrees_where_incidents_are_held(log in draw::log(Theme::Holding)) {
+        agrees(&log)?;
+    }
 
     #[test]
     fn correlate_agrees_where_alerts_flap(log in draw::log(Theme::Flapping)) {

@@ -15,12 +15,14 @@ fn muster(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-fn simulate(directory: &Path, seed: &str, ending: &str) -> [String; 3] {
-    let files = ["events", "truth", "topology"].map(|name| {
+fn simulate(directory: &Path, seed: &str, ending: &str) -> [String; 4] {
+    let files = ["events", "truth", "topology", "sources"].map(|name| {
+        let ending = if name == "sources" { ".yaml" } else { ending };
         directory.join(format!("{name}-{seed}{ending}")).to_str().expect("a path").to_owned()
     });
     let (code, _, told) = muster(&[
         "simulate",
+        "--hard",
         "--seed",
         seed,
         "--events",
@@ -31,6 +33,8 @@ fn simulate(directory: &Path, seed: &str, ending: &str) -> [String; 3] {
         &files[1],
         "--topology",
         &files[2],
+        "--sources",
+        &files[3],
     ]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("4000 events in") && told.contains("200 pairs"), "{told}");
@@ -40,11 +44,15 @@ fn simulate(directory: &Path, seed: &str, ending: &str) -> [String; 3] {
 #[test]
 fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
     let directory = TempDir::new().expect("a directory");
-    let [events, truth, topology] = simulate(directory.path(), "7", ".jsonl");
+    let [events, truth, topology, sources] = simulate(directory.path(), "7", ".jsonl");
+    // What the simulation knows of its sources is a config, and quality's without being told.
+    let known = std::fs::read_to_string(&sources).expect("written");
+    assert!(known.contains("{name: nagios, expire_after: 1h}"), "{known}");
     let lines = |file: &str| std::fs::read_to_string(file).expect("written").lines().count();
     assert_eq!(lines(&events), 4_000);
     assert!(lines(&truth) > 300 && lines(&topology) > 60);
-    let (code, out, err) = muster(&["replay", &events, "--score", &truth, "--json"]);
+    let (code, out, err) =
+        muster(&["replay", "-c", &sources, &events, "--score", &truth, "--json"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let replayed: Value = serde_json::from_str(&out).expect("JSON");
     let score = &replayed["score"];
@@ -54,12 +62,13 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
     assert!(f1 > 0.3 && f1 < 1.0 && pages > 1.0, "{score}");
 
     let set = format!("own={events},{truth},,{topology}");
-    let seeds = ["--simulated", "4000", "--seeds", "7"];
-    let (code, out, err) = muster(&[&["quality", "--set", &set][..], &seeds].concat());
+    let seeds = ["--hard", "4000", "--seeds", "7"];
+    let (code, out, err) =
+        muster(&[&["quality", "-c", &sources, "--set", &set][..], &seeds].concat());
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let rows: Vec<Vec<&str>> = out
         .lines()
-        .filter(|line| line.starts_with("| own") || line.starts_with("| simulated"))
+        .filter(|line| line.starts_with("| own") || line.starts_with("| hard"))
         .map(|line| line.split('|').map(str::trim).collect())
         .collect();
     // Two each in the first table, with and without a topology, and one each in the second.
@@ -80,13 +89,14 @@ fn a_simulation_is_what_replay_reads_and_quality_measures_the_same() {
     let text = std::fs::read_to_string(example).expect("the example");
     let near = directory.path().join("near.yaml");
     assert!(text.contains("config/examples/topology.csv"), "{text}");
-    std::fs::write(&near, text.replace("config/examples/topology.csv", &topology)).expect("a file");
+    let near_text = text.replace("config/examples/topology.csv", &topology);
+    std::fs::write(&near, format!("{near_text}\n{known}")).expect("a file");
     let config = directory.path().join("plain.yaml");
     let by_host = "[{name: host, by: [host], window: 30d, max_alerts: 100000}]";
     let within = "[{name: host, by: [host], window: 60m, max_alerts: 100000}]";
     for (column, patterns) in [(3, None), (4, Some("[]")), (5, Some(by_host)), (6, Some(within))] {
         if let Some(patterns) = patterns {
-            let text = format!("correlate: {{patterns: {patterns}}}\n");
+            let text = format!("{known}correlate: {{patterns: {patterns}}}\n");
             std::fs::write(&config, text).expect("a file");
         }
         let config = if patterns.is_some() { &config } else { &near };
@@ -112,7 +122,7 @@ fn packed_or_not_a_seed_gives_the_same_lines() {
     let directory = TempDir::new().expect("a directory");
     let plain = simulate(directory.path(), "3", ".jsonl");
     let packed = simulate(directory.path(), "3", ".jsonl.gz");
-    for (plain, packed) in plain.iter().zip(&packed) {
+    for (plain, packed) in plain.iter().zip(&packed).take(3) {
         let mut text = String::new();
         let file = std::fs::File::open(packed).expect("written");
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("packed");
@@ -144,7 +154,7 @@ fn what_cannot_be_measured_or_simulated_is_told() {
     let late = format!("{list},soon");
     let nowhere = format!("{list},,/no/such/file.csv");
     for (arguments, code, told) in [
-        (&["quality"][..], 64, "nothing to measure on; give --set or --simulated"),
+        (&["quality"][..], 64, "nothing to measure on; give --set, --simulated or --hard"),
         (
             &["quality", "--set", "x"],
             64,

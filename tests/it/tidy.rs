@@ -366,8 +366,8 @@ mod full {
     use muster::model::event::Report;
     use muster::model::incident::Acknowledged;
     use muster::model::{
-        AlertId, Change, ChangeKind, Event, Identity, IncidentId, Maintained, MaintenanceId,
-        Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
+        AlertId, Ask, Change, ChangeKind, Event, Hold, Identity, IncidentId, Maintained,
+        MaintenanceId, Member, Pair, Resolution, Span, Status, TagValue, Tags, Timestamp, Why,
     };
 
     pub(super) const NOW: Timestamp = Timestamp::from_millis(1_763_913_600_123);
@@ -487,6 +487,10 @@ mod full {
             acknowledged: Some(Acknowledged { by: "ann".into(), at: NOW, until: Some(NOW) }),
             flapping: true,
             maintenance: true,
+            hold: Some(Box::new(Hold {
+                asks: vec![Ask { pattern: "cluster".into(), min_alerts: 4, until: NOW }],
+                lapsed: vec!["site".into()],
+            })),
             continues: Some(incident),
             continued_by: Some(incident),
             merged_into: Some(incident),
@@ -520,6 +524,7 @@ mod full {
             tags: Tags::default(),
             acknowledged: None,
             flapping: false,
+            hold: None,
             continues: None,
             continued_by: None,
             merged_into: None,
@@ -564,6 +569,7 @@ fn changes_are_as_their_schema_says() {
                 "split_from",
                 "split_into",
                 "left",
+                "hold",
             ];
             let optional = optional.contains(&name.as_str());
             let required = text["required"].as_array().expect("a list").contains(&json!(name));

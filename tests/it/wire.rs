@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster::collect::{self, Collect, Duty, Room};
-use muster::model::alert::{Hop, Lack, MoveKind, Moved, Refusal, Side, TurnedDown};
+use muster::model::alert::{Hop, Lack, MUSTER, MoveKind, Moved, Refusal, Side, TurnedDown};
 use muster::model::command::{
     Audience, Comment, Mode, Outcome, Refused, ResolvedByHand, SnoozeEnds, Snoozed, Undo, Undoable,
     Which,
@@ -20,10 +20,10 @@ use muster::model::maintenance::PlanText;
 use muster::model::settings::Near;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
-    Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command, CommandResult,
-    CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Heartbeat, Identity, Incident,
-    IncidentId, Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId, Resolution,
-    Span, Status, TagValue, Tags, Timestamp, Topology, Update, Why,
+    Action, Alert, AlertId, Ask, Change, ChangeKind, Chronic, ChronicSettings, Command,
+    CommandResult, CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Heartbeat, Hold,
+    Identity, Incident, IncidentId, Maintained, MaintenanceId, Matchers, Member, Pair, Pattern,
+    RequestId, Resolution, Span, Status, TagValue, Tags, Timestamp, Topology, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -251,6 +251,7 @@ fn an_incident() -> Incident {
         split_from: None,
         split_into: Vec::new(),
         reshaped_at: None,
+        hold: None,
     }
 }
 
@@ -260,8 +261,26 @@ fn a_move(kind: MoveKind) -> Moved {
     Moved { kind, from, by, at: later(7), request: "r-1".into() }
 }
 
+fn by_hand_moves() -> Vec<Moved> {
+    [MoveKind::Merged, MoveKind::Split, MoveKind::Recorrelated].map(a_move).to_vec()
+}
+
+/// What came with `min_alerts`.
+fn a_hold() -> Option<Box<Hold>> {
+    let ask = Ask { pattern: "site".into(), min_alerts: 3, until: later(9) };
+    Some(Box::new(Hold { asks: vec![ask], lapsed: vec!["rack".into()] }))
+}
+
+fn a_held_change() -> Change {
+    let kinds = vec![ChangeKind::Lapsed, ChangeKind::Released, ChangeKind::Resolved];
+    let mut change = Change { kinds, hold: a_hold(), ..a_reshaped_change() };
+    let moved = Moved { by: MUSTER.into(), request: "".into(), ..a_move(MoveKind::Lapsed) };
+    change.alerts[0].why.moves = vec![moved];
+    change
+}
+
 fn a_moved_alert() -> Alert {
-    let why = Why { moves: MoveKind::ALL.map(a_move).to_vec(), ..why() };
+    let why = Why { moves: by_hand_moves(), ..why() };
     Alert { why, ..an_alert() }
 }
 
@@ -285,6 +304,7 @@ fn a_merged_incident() -> Incident {
         split_from: Some(incident_id('f')),
         split_into: vec![incident_id('g')],
         reshaped_at: Some(later(7)),
+        hold: None,
         ..an_incident()
     }
 }
@@ -350,6 +370,7 @@ fn a_change() -> Change {
         acknowledged: Some(Acknowledged { by: "zabbix".into(), at: later(4), until: None }),
         flapping: false,
         maintenance: false,
+        hold: None,
         continues: Some(incident_id('a')),
         continued_by: Some(incident_id('b')),
         merged_into: None,
@@ -422,7 +443,7 @@ fn a_reshaped_change() -> Change {
         actor: Some("anna".into()),
         ..a_change()
     };
-    change.alerts[0].why.moves = MoveKind::ALL.map(a_move).to_vec();
+    change.alerts[0].why.moves = by_hand_moves();
     change
 }
 
@@ -540,6 +561,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: Some(Span::from_secs(300)),
                 cross_source: true,
                 max_alerts: 1_000,
+                min_alerts: 1,
                 chronic: Chronic::default(),
                 near: None,
             },
@@ -551,6 +573,7 @@ fn a_settings() -> CorrelateSettings {
                 gap: None,
                 cross_source: false,
                 max_alerts: 2,
+                min_alerts: 1,
                 chronic: Chronic::default(),
                 near: None,
             },
@@ -617,6 +640,10 @@ fn rows_of_version_1_are_what_they_were() {
     holds("incident.v1.commands.json", &commanded, row::encode_incident, |bytes| {
         as_incident(&incident, bytes)
     });
+    let held = Incident { hold: a_hold(), ..an_incident() };
+    holds("incident.v1.held.json", &held, row::encode_incident, |bytes| {
+        as_incident(&incident, bytes)
+    });
     holds("undo.v1.json", &an_undo(), wire_request::encode_undo, wire_request::decode_undo);
     let mark = Mark { now: START, commits: 41, offset: 1_234_567 };
     holds("mark.v1.json", &mark, |mark| row::encode_mark(*mark), as_mark);
@@ -656,6 +683,10 @@ fn records_of_version_1_are_what_they_were() {
     holds("settings.v1.heartbeats.json", &awaited, settings::encode, settings::decode);
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
+    let mut asking = a_settings();
+    asking.patterns[1].min_alerts = 2;
+    holds("settings.v1.min_alerts.json", &asking, settings::encode, settings::decode);
+    holds("change.v1.held.json", &a_held_change(), change::encode, change::decode);
     holds("change.v1.flapping.json", &a_flapping_change(), change::encode, change::decode);
     holds("change.v1.reshaped.json", &a_reshaped_change(), change::encode, change::decode);
     let moved = row::alert_key(alert_id());
@@ -1024,11 +1055,11 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
             some(any_incident_id(), 2),
             maybe(any_incident_id()),
             some(any_incident_id(), 2),
-            maybe(any_time()),
+            (maybe(any_time()), any_hold()),
         ),
     )
         .prop_map(|((id, revision, shard, severity), times, shared, rest, reshaped)| {
-            let (gone, merged_from, split_from, split_into, reshaped_at) = reshaped;
+            let (gone, merged_from, split_from, split_into, (reshaped_at, hold)) = reshaped;
             let (first, latest, opened_at, changed_at, resolved) = times;
             let (pairs, tags, continues, continued_by) = shared;
             let ((acknowledged, assignee, snoozed), updated_at, remind_at, updates) = rest;
@@ -1057,8 +1088,19 @@ pub(crate) fn any_incident() -> impl Strategy<Value = Incident> {
                 split_from,
                 split_into,
                 reshaped_at,
+                hold,
             }
         })
+}
+
+fn any_hold() -> impl Strategy<Value = Option<Box<Hold>>> {
+    let ask = (any_text(), any::<u32>(), any_time()).prop_map(|(pattern, min_alerts, until)| Ask {
+        pattern,
+        min_alerts,
+        until,
+    });
+    let hold = (some(ask, 2), some(any_text(), 2));
+    maybe(hold.prop_map(|(asks, lapsed)| Box::new(Hold { asks, lapsed })))
 }
 
 fn any_state() -> impl Strategy<Value = (bool, bool, bool, Option<Maintained>)> {
@@ -1131,7 +1173,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         (any_status(), any_status(), any_text(), any_time(), any_time(), any_time(), any_end()),
         (maybe(any_pair()), names(), names(), names(), any_tags(), any_acknowledged()),
         (some(any_pair(), 2), any::<u32>()),
-        (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>()),
+        (maybe(any_incident_id()), maybe(any_incident_id()), any::<bool>(), any_hold()),
         (some(any_alert_id(), 2), some(any_member(), 2), any_people(), some(any_alert_id(), 2)),
         (
             maybe(any_incident_id()),
@@ -1176,6 +1218,7 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
                     acknowledged,
                     flapping: chain.2,
                     maintenance: chain.2,
+                    hold: chain.3,
                     continues: chain.0,
                     continued_by: chain.1,
                     merged_into: reshaped.0,
@@ -1214,12 +1257,32 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
     });
     let pattern = (
         (any_text(), matchers, some(any_text(), 3)),
-        (any_span(), maybe(any_span()), any::<(bool, bool)>(), any::<u32>(), maybe(any_near())),
+        (
+            any_span(),
+            maybe(any_span()),
+            any::<(bool, bool)>(),
+            any::<(u32, u32)>(),
+            maybe(any_near()),
+        ),
     )
         .prop_map(
-            |((name, matchers, by), (window, gap, (cross_source, join), max_alerts, near))| {
+            |(
+                (name, matchers, by),
+                (window, gap, (cross_source, join), (max_alerts, min_alerts), near),
+            )| {
                 let chronic = if join { Chronic::Join } else { Chronic::Separate };
-                Pattern { name, matchers, by, window, gap, cross_source, max_alerts, chronic, near }
+                Pattern {
+                    name,
+                    matchers,
+                    by,
+                    window,
+                    gap,
+                    cross_source,
+                    max_alerts,
+                    min_alerts,
+                    chronic,
+                    near,
+                }
             },
         );
     let chronic = (any::<(u32, u32, u32)>(), any::<usize>()).prop_map(

@@ -79,7 +79,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> usize {
-    values.collect::<std::collections::BTreeSet<T>>().len()
+    values.collect::<BTreeSet<T>>().len()
 }
 
 fn check(lines: &[Drawn], unit: Unit) {
@@ -169,6 +169,23 @@ fn known_cases() {
     // Nothing matches at all.
     let none = Measure { precision: 0.0, recall: 0.0 };
     assert_eq!(none.f1(), 0.0);
+}
+
+#[test]
+fn what_is_held_is_an_incident_but_no_page() {
+    let mut truth = Truth::default();
+    for (event, fault) in [("e1", "f1"), ("e2", "f1"), ("e3", "f2")] {
+        truth.add(Label { event: event.into(), fault: Some(fault.into()), dedup: None });
+    }
+    let mut places = Places::new(&truth);
+    for (event, number) in [("e1", 1), ("e2", 2), ("e3", 3)] {
+        places.place(Some(event), Some(incident(number)));
+    }
+    let all = places.score(Unit::Event);
+    let told = places.score_but_for(Unit::Event, &[incident(2)].into());
+    assert!((all.pages_per_true_incident - 1.5).abs() < 1e-9);
+    assert!((told.pages_per_true_incident - 1.0).abs() < 1e-9);
+    assert_eq!((told.incidents, told.bcubed), (all.incidents, all.bcubed));
 }
 
 #[test]

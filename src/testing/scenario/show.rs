@@ -233,6 +233,9 @@ fn line(change: &Change, names: &Names, counts: bool) -> Line {
         ("comment", change.comment.as_ref().map_or("none".into(), show_comment)),
         ("flapping", yes_or_no(change.flapping)),
         ("maintenance", yes_or_no(change.maintenance)),
+        ("held", yes_or_no(change.is_held())),
+        ("asks", asks(change)),
+        ("lapsed", lapsed(change)),
         ("marked", change.counts.maintenance.to_string()),
         ("continues", incident(change.continues)),
         ("continued_by", incident(change.continued_by)),
@@ -288,6 +291,21 @@ fn alert_line(alert: &Alert, names: &Names, counts: bool) -> Line {
         named.insert("text", alert.description.to_string());
     }
     Line { fixed, named }
+}
+
+/// The patterns that asked in vain.
+fn lapsed(change: &Change) -> String {
+    let lapsed = change.hold.as_ref().map(|hold| hold.lapsed.join(",")).unwrap_or_default();
+    if lapsed.is_empty() { "none".to_owned() } else { lapsed }
+}
+
+/// What is waited for: `host:3:12:10:00` is three alerts until then.
+fn asks(change: &Change) -> String {
+    let asks = change.hold.iter().flat_map(|hold| &hold.asks);
+    let asks =
+        asks.map(|ask| format!("{}:{}:{}", ask.pattern, ask.min_alerts, show_time(ask.until)));
+    let asks: Vec<String> = asks.collect();
+    if asks.is_empty() { "none".to_owned() } else { asks.join(",") }
 }
 
 /// What the incident is called by: the values its alerts share, or its first alert.

@@ -95,6 +95,8 @@ pub(super) enum Theme {
     Flapping,
     /// One pattern with a gap, problems that come and go, events that come late.
     Joining,
+    /// Patterns that ask for several alerts before anybody is told.
+    Holding,
 }
 
 pub(super) fn log(theme: Theme) -> impl Strategy<Value = Log> {
@@ -177,8 +179,9 @@ fn sketch(theme: Theme) -> impl Strategy<Value = Sketch> {
 
 fn book(theme: Theme) -> impl Strategy<Value = CorrelateSettings> {
     let patterns = match theme {
-        Theme::Joining => prop::collection::vec(pattern(true), 1..3).boxed(),
-        _ => prop::collection::vec(pattern(false), 0..4).boxed(),
+        Theme::Joining => prop::collection::vec(pattern(true, false), 1..3).boxed(),
+        Theme::Holding => prop::collection::vec(pattern(false, true), 1..5).boxed(),
+        _ => prop::collection::vec(pattern(false, false), 0..4).boxed(),
     };
     let off = FlappingSettings { changes: 0, ..FlappingSettings::default() };
     let easily = (1..4_u32, 2..5_i64, 1..4_i64, 1..4_i64).prop_map(
@@ -212,7 +215,7 @@ fn book(theme: Theme) -> impl Strategy<Value = CorrelateSettings> {
     })
 }
 
-fn pattern(gapped: bool) -> impl Strategy<Value = Pattern> {
+fn pattern(gapped: bool, holds: bool) -> impl Strategy<Value = Pattern> {
     const BY: [&[&str]; 8] = [
         &["cluster"],
         &["cluster"],
@@ -235,17 +238,21 @@ fn pattern(gapped: bool) -> impl Strategy<Value = Pattern> {
         gap,
         prop::bool::weighted(0.8),
         prop::sample::select(vec![1_u32, 2, 3, 1_000]),
+        prop::sample::select(if holds { vec![1, 2, 2, 3, 3, 4] } else { vec![1_u32, 1, 1, 2, 3] }),
     )
-        .prop_map(|(by, matchers, window, gap, cross_source, max_alerts)| Pattern {
-            name: Box::default(),
-            matchers: Matchers::parse(matchers).expect("a matcher"),
-            by: by.iter().map(|tag| Box::from(*tag)).collect(),
-            window: minutes(window),
-            gap,
-            cross_source,
-            max_alerts,
-            chronic: Chronic::default(),
-            near: None,
+        .prop_map(move |(by, matchers, window, gap, cross_source, max_alerts, min_alerts)| {
+            Pattern {
+                name: Box::default(),
+                matchers: Matchers::parse(matchers).expect("a matcher"),
+                by: by.iter().map(|tag| Box::from(*tag)).collect(),
+                window: minutes(window),
+                gap,
+                cross_source,
+                max_alerts,
+                min_alerts: if holds { min_alerts } else { min_alerts.min(max_alerts) },
+                chronic: Chronic::default(),
+                near: None,
+            }
         })
 }
 

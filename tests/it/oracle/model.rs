@@ -8,15 +8,15 @@
 //!
 //! A further rule is one more function here and one more line where it takes part.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use muster::model::alert::{Refusal, Side};
 use muster::model::event::{Identity, Report};
 use muster::model::matcher::{Labels, Values};
 use muster::model::update::Touch;
 use muster::model::{
-    AlertId, ChangeKind, CorrelateSettings, Event, IncidentId, Pair, Pattern, Resolution, Span,
-    Status, Tags, Timestamp, Update,
+    AlertId, Ask, ChangeKind, CorrelateSettings, Event, Hold, IncidentId, Pair, Pattern,
+    Resolution, Span, Status, Tags, Timestamp, Update,
 };
 
 /// A record of correlate's log.
@@ -66,6 +66,8 @@ pub(super) struct Alert {
     pub(super) over: Option<(Timestamp, Resolution)>,
     /// The pairs it had when it joined.
     pub(super) pairs: Vec<Pair>,
+    /// The incidents it came from, since nobody was told of them.
+    pub(super) moved_from: Vec<IncidentId>,
     pub(super) why: Why,
 }
 
@@ -128,6 +130,10 @@ pub(super) struct Incident {
     pub(super) remind_at: Option<Timestamp>,
     /// Alerts whose `updated` waits for its minute.
     pub(super) waiting: Vec<usize>,
+    /// What is asked for before it is told, and what was in vain; none once it was told.
+    pub(super) hold: Option<Hold>,
+    /// By log time, when alerts of it went elsewhere by themselves.
+    pub(super) reshaped_at: Option<Timestamp>,
 }
 
 /// A change that must be told.
@@ -151,6 +157,8 @@ struct Note {
     reminded: bool,
     acknowledged: bool,
     continued: bool,
+    lapsed: bool,
+    left: Vec<usize>,
 }
 
 /// How an incident stood before the record.
@@ -160,6 +168,7 @@ struct Stood {
     status: Status,
     firing: usize,
     flapping: bool,
+    held: bool,
 }
 
 /// What is due though nothing arrives, in the order in which it fires at one time.
@@ -169,6 +178,7 @@ enum Due {
     Calm(AlertId),
     Update(IncidentId),
     Remind(IncidentId),
+    Lapse(IncidentId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +199,8 @@ pub(super) struct Model {
     alerts_born: usize,
     incidents_born: usize,
     notes: Vec<Note>,
+    /// The ids of the incidents that the record opens, in order.
+    fresh: VecDeque<IncidentId>,
 }
 
 impl Model {
@@ -204,11 +216,14 @@ impl Model {
             alerts_born: 0,
             incidents_born: 0,
             notes: Vec::new(),
+            fresh: VecDeque::new(),
         }
     }
 
-    /// Reads a record; what must be told, in order.
-    pub(super) fn apply(&mut self, record: &Record) -> Vec<Told> {
+    /// Reads a record; what must be told, in order. Ids of incidents that open are given to them in
+    /// order.
+    pub(super) fn apply(&mut self, record: &Record, ids: VecDeque<IncidentId>) -> Vec<Told> {
+        self.fresh = ids;
         // Time is in the log: the largest append time seen.
         self.now = self.now.max(record.time);
         let before: Vec<Stood> = self.incidents.iter().map(|one| self.stands(one)).collect();
@@ -275,6 +290,7 @@ impl Model {
             status: self.status(incident.number),
             firing: members.iter().filter(|alert| alert.over.is_none()).count(),
             flapping: members.iter().any(|alert| alert.flaps.is_some()),
+            held: incident.hold.is_some(),
         }
     }
 
@@ -291,6 +307,8 @@ impl Model {
                 reminded: false,
                 acknowledged: false,
                 continued: false,
+                lapsed: false,
+                left: Vec::new(),
             });
             self.notes.len() - 1
         });
@@ -326,8 +344,10 @@ impl Model {
         match alert.over {
             None => self.goes_on(number, status, update),
             Some(_) if status == Status::Ok => self.still_fine(number, at),
-            Some((ended_at, reason)) if self.reopens(ended_at, reason, at) => {
-                self.reopen(number, status, update);
+            Some((ended_at, reason))
+                if self.reopens(ended_at, reason, at) && !self.in_vain(alert.incident) =>
+            {
+                self.again(number, status, update);
             }
             Some(_) => self.begin(status, update),
         }
@@ -426,6 +446,53 @@ impl Model {
     /// Rules 3 and 5: within the window of the resolve; what expired does not reopen.
     fn reopens(&self, ended_at: Timestamp, reason: Resolution, at: Timestamp) -> bool {
         reason == Resolution::AllOk && at.since(ended_at) <= self.settings.reopen_window
+    }
+
+    /// Rule 3: as a new one it would belong elsewhere, and not to its own incident: then it is a new
+    /// one there. What begins to flap stays.
+    fn again(&mut self, number: usize, status: Status, update: &Update) {
+        let at = update.event.timestamp;
+        let before = self.alert(number).clone();
+        self.flap(number, at, status);
+        let after = std::mem::replace(self.alert_mut(number), before.clone());
+        if after.flaps.is_none() {
+            let (as_new, by_pattern) = self.newborn(status, update);
+            let as_new = Alert { changes: after.changes, ..as_new };
+            self.bring_up_to(before.incident, at);
+            if self.goes_elsewhere(as_new, &by_pattern, before.incident) {
+                return;
+            }
+        }
+        self.reopen(number, status, update);
+    }
+
+    /// Puts an alert where patterns want it, unless it has no other place than this incident.
+    fn goes_elsewhere(
+        &mut self,
+        alert: Alert,
+        by_pattern: &[(Pattern, Vec<Pair>)],
+        home: usize,
+    ) -> bool {
+        let mut refused = Vec::new();
+        for (pattern, pairs) in by_pattern {
+            let found = self.oldest(&alert, pattern, pairs, &mut refused);
+            let shares = pairs.iter().any(|pair| self.incident(home).pairs.contains(pair));
+            let refusal = self.refusal(home, pattern, alert.started_at);
+            // It has room for what was in it.
+            let stays = shares && matches!(refusal, None | Some(Refusal::Full));
+            match found {
+                Some((incident, _)) if incident == home => return false,
+                Some(_) if stays => return false,
+                Some(found) => {
+                    self.take_in(alert, found, refused);
+                    return true;
+                }
+                // By an earlier pattern than any other: there is none that is full but this one.
+                None if stays => return false,
+                None => {}
+            }
+        }
+        false
     }
 
     fn reopen(&mut self, number: usize, status: Status, update: &Update) {
@@ -579,9 +646,21 @@ impl Model {
 
     /// A new alert, and its place.
     fn begin(&mut self, status: Status, update: &Update) {
+        let (alert, by_pattern) = self.newborn(status, update);
+        self.place(alert, &by_pattern, &[], None);
+    }
+
+    /// A new alert without a place, and its pairs by pattern.
+    fn newborn(&self, status: Status, update: &Update) -> (Alert, Vec<(Pattern, Vec<Pair>)>) {
         let event = &update.event;
         let at = event.timestamp;
-        let mut alert = Alert {
+        let by_pattern: Vec<(Pattern, Vec<Pair>)> = self
+            .settings
+            .patterns
+            .iter()
+            .map(|pattern| (pattern.clone(), pairs(pattern, event)))
+            .collect();
+        let alert = Alert {
             number: self.alerts_born,
             id: None,
             identity: event.identity(),
@@ -600,59 +679,57 @@ impl Model {
             events: update.seen.repeats + 1,
             acknowledged: false,
             over: None,
-            pairs: Vec::new(),
+            pairs: by_pattern.iter().flat_map(|(_, pairs)| pairs.clone()).collect(),
+            moved_from: Vec::new(),
             why: Why::default(),
         };
-        self.alerts_born += 1;
-        let patterns = self.settings.patterns.clone();
-        let by_pattern: Vec<(Pattern, Vec<Pair>)> =
-            patterns.into_iter().map(|pattern| (pattern.clone(), pairs(&pattern, event))).collect();
-        alert.pairs = by_pattern.iter().flat_map(|(_, pairs)| pairs.clone()).collect();
-        self.place(alert, &by_pattern);
+        (alert, by_pattern)
     }
 
     // Patterns.
 
     /// Rules 9 to 12: the first pattern in order that finds an incident, or an incident of its own.
-    fn place(&mut self, mut alert: Alert, by_pattern: &[(Pattern, Vec<Pair>)]) {
+    /// Where there is a free one, that is used in place of a new one.
+    fn place(
+        &mut self,
+        mut alert: Alert,
+        by_pattern: &[(Pattern, Vec<Pair>)],
+        lapsed: &[Box<str>],
+        free: Option<usize>,
+    ) {
         let mut refused: Vec<(usize, TurnedDown)> = Vec::new();
-        let mut found = None;
         for (pattern, pairs) in by_pattern {
-            found = self.oldest(&alert, pattern, pairs, &mut refused);
-            if found.is_some() {
-                break;
+            if let Some(found) = self.oldest(&alert, pattern, pairs, &mut refused) {
+                return self.take_in(alert, found, refused);
             }
         }
         let full = refused.iter().rev().find(|(_, one)| one.under[0].reason == Refusal::Full);
-        let full = full.map(|(number, _)| *number);
-        let mut turned_down: Vec<TurnedDown> = Vec::new();
-        for (number, one) in refused {
-            let joined = found.as_ref().is_some_and(|(incident, _)| *incident == number);
-            let known = turned_down.iter_mut().find(|known| known.incident == one.incident);
-            match known {
-                _ if joined => {}
-                Some(known) => known.under.extend(one.under),
-                None => turned_down.push(one),
-            }
+        let links = full
+            .map(|(number, _)| *number)
+            .filter(|full| self.incident(*full).continued_by.is_none());
+        let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
+        let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.shown()));
+        let lacks = fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
+        let turned_down = nearest(refused, None);
+        alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
+        let hold = self.hold(by_pattern, lapsed);
+        match free {
+            Some(free) => self.keep(free, alert, links, hold),
+            None => self.open(alert, links, hold),
         }
-        turned_down.sort_by_key(|one| (one.apart, one.incident));
-        let start = alert.started_at;
-        match found {
-            Some((incident, pair)) => {
-                let apart = start.apart(self.incident(incident).first);
-                alert.why = Why { pair: Some(pair), apart, turned_down, lacks: Vec::new() };
-                self.join(incident, alert);
-            }
-            None => {
-                let patterns = by_pattern.iter().map(|(pattern, _)| pattern);
-                let fits = patterns.filter(|pattern| pattern.matchers.matches(&alert.content));
-                let lacks =
-                    fits.filter_map(|pattern| lack(pattern, &alert.content)).take(5).collect();
-                alert.why = Why { pair: None, apart: Span::ZERO, turned_down, lacks };
-                let links = full.filter(|full| self.incident(*full).continued_by.is_none());
-                self.open(alert, links);
-            }
-        }
+    }
+
+    /// Rule 12, and into the incident that takes it.
+    fn take_in(
+        &mut self,
+        mut alert: Alert,
+        (incident, pair): (usize, Pair),
+        refused: Vec<(usize, TurnedDown)>,
+    ) {
+        let apart = alert.started_at.apart(self.incident(incident).first);
+        let turned_down = nearest(refused, Some(incident));
+        alert.why = Why { pair: Some(pair), apart, turned_down, lacks: Vec::new() };
+        self.join(incident, alert);
     }
 
     /// Rule 9: the oldest incident of the shard that holds one of the pairs and takes the alert; by
@@ -774,7 +851,7 @@ impl Model {
     }
 
     /// Rule 10; rule 11 where one that was full is continued.
-    fn open(&mut self, mut alert: Alert, continues: Option<usize>) {
+    fn open(&mut self, mut alert: Alert, continues: Option<usize>, hold: Option<Hold>) {
         let (number, start) = (self.incidents_born, alert.started_at);
         self.incidents_born += 1;
         if let Some(full) = continues {
@@ -783,7 +860,7 @@ impl Model {
         }
         self.incidents.push(Incident {
             number,
-            id: None,
+            id: self.fresh.pop_front(),
             shard: alert.shard.clone(),
             revision: 0,
             first: start,
@@ -791,7 +868,7 @@ impl Model {
             opened_at: self.now,
             changed_at: start,
             over: None,
-            severity: alert.said,
+            severity: alert.status(),
             pairs: alert.pairs.clone(),
             tags: alert.content.tags.clone(),
             continues,
@@ -800,6 +877,8 @@ impl Model {
             updated_at: None,
             remind_at: None,
             waiting: Vec::new(),
+            hold,
+            reshaped_at: None,
         });
         alert.incident = number;
         self.add(alert);
@@ -807,8 +886,136 @@ impl Model {
 
     fn add(&mut self, alert: Alert) {
         let (number, start) = (alert.number, alert.started_at);
+        self.alerts_born += 1;
         self.alerts.push(alert);
         self.note_alert(number, start).joined.push(number);
+    }
+
+    // Rule 11, `min_alerts`.
+
+    /// Why an incident is held that opens with one alert: each pattern that holds it asks for more.
+    fn hold(&self, by_pattern: &[(Pattern, Vec<Pair>)], lapsed: &[Box<str>]) -> Option<Hold> {
+        let holding = by_pattern.iter().filter(|(_, pairs)| !pairs.is_empty());
+        let asks: Vec<Ask> = holding
+            .map(|(pattern, _)| Ask {
+                pattern: pattern.name.clone(),
+                min_alerts: pattern.min_alerts,
+                until: self.now + pattern.window,
+            })
+            .collect();
+        let held = !asks.is_empty() && asks.iter().all(|ask| ask.min_alerts > 1);
+        held.then(|| Hold { asks, lapsed: lapsed.to_vec() })
+    }
+
+    /// Whether nobody was told of it, and nothing is waited for any more.
+    fn in_vain(&self, incident: usize) -> bool {
+        let incident = self.incident(incident);
+        incident.hold.is_some() && incident.asks().iter().all(|ask| ask.until < self.now)
+    }
+
+    /// The windows of patterns that asked for more are over: their pairs drop. What then holds no
+    /// pair, and nobody acknowledged, gives its alerts to the patterns that did not ask.
+    fn lapse(&mut self, number: usize) {
+        let first = self.incident(number).asks().iter().map(|ask| ask.until).min();
+        let at = first.expect("it is due");
+        // All of it is as of then, whichever record showed that it is over.
+        let now = std::mem::replace(&mut self.now, at);
+        let changed_at = self.incident(number).changed_at;
+        self.note(number, changed_at).lapsed = true;
+        let incident = self.incident_mut(number);
+        let over: Vec<Box<str>> = incident
+            .asks()
+            .into_iter()
+            .filter(|ask| ask.until == at)
+            .map(|ask| ask.pattern)
+            .collect();
+        incident.pairs.retain(|pair| !over.contains(&pair.pattern));
+        let hold = incident.hold.as_mut().expect("only what is held lapses");
+        hold.lapsed.extend(over);
+        if incident.pairs.is_empty() && incident.acknowledged.is_none() {
+            self.go_on(number);
+        }
+        self.now = now;
+    }
+
+    fn go_on(&mut self, number: usize) {
+        let lapsed = self.incident(number).hold.clone().expect("it is held").lapsed;
+        let patterns = self.settings.patterns.clone();
+        let remaining = |alert: &Alert| -> Vec<(Pattern, Vec<Pair>)> {
+            let pairs = |pattern: &Pattern| {
+                if lapsed.contains(&pattern.name) { vec![] } else { pairs(pattern, &alert.shown()) }
+            };
+            patterns.iter().map(|pattern| (pattern.clone(), pairs(pattern))).collect()
+        };
+        let any = |alert: &&Alert| remaining(alert).iter().any(|(_, pairs)| !pairs.is_empty());
+        let firing = self.members(number).filter(|alert| alert.over.is_none());
+        let mut going: Vec<Alert> = firing.filter(any).cloned().collect();
+        if going.is_empty() {
+            return;
+        }
+        going.sort_by_key(|alert| (alert.started_at, alert.id));
+        let mut free = (going.len() == self.members(number).count()).then_some(number);
+        self.alerts.retain(|alert| going.iter().all(|one| one.number != alert.number));
+        let mut targets = BTreeSet::new();
+        for mut alert in going {
+            let (which, from) = (alert.number, self.incident(number).id.expect("it was told"));
+            let by_pattern = remaining(&alert);
+            alert.pairs = by_pattern.iter().flat_map(|(_, pairs)| pairs.clone()).collect();
+            let used = self.incidents.len();
+            self.place(alert, &by_pattern, &lapsed, free);
+            let into = self.alert(which).incident;
+            let note = self.note_alert(which, Timestamp::MIN);
+            note.concerned.insert(which);
+            let note = self.note(number, Timestamp::MIN);
+            note.left.push(which);
+            note.concerned.insert(which);
+            if into == number {
+                free = None;
+            } else {
+                assert!(
+                    free.is_none() || used == self.incidents.len(),
+                    "the free one was not used"
+                );
+                targets.insert(into);
+                self.alert_mut(which).moved_from.push(from);
+            }
+        }
+        self.alerts.sort_by_key(|alert| alert.number);
+        let now = self.now;
+        let empty = self.members(number).next().is_none();
+        let latest = self.members(number).map(|alert| alert.started_at).max();
+        let firing = self.members(number).any(|alert| alert.over.is_none());
+        let last = self.members(number).filter_map(|alert| alert.over).max();
+        let incident = self.incident_mut(number);
+        incident.latest = latest.unwrap_or(incident.first).max(incident.first);
+        if !targets.is_empty() {
+            incident.reshaped_at = Some(now);
+        }
+        if empty {
+            let one = targets.len() == 1;
+            incident.over = Some((now, if one { Resolution::Merged } else { Resolution::Split }));
+        } else if !firing {
+            incident.over = last;
+        }
+    }
+
+    /// An incident without alerts goes on as that of one, as if it opened now.
+    fn keep(&mut self, number: usize, mut alert: Alert, full: Option<usize>, hold: Option<Hold>) {
+        let start = alert.started_at;
+        if let Some(full) = full {
+            self.note(full, start).continued = true;
+            self.incident_mut(full).continued_by = Some(number);
+        }
+        let incident = self.incident_mut(number);
+        (incident.first, incident.latest) = (start, start);
+        incident.pairs = alert.pairs.clone();
+        incident.tags = alert.content.tags.clone();
+        incident.continues = full.or(incident.continues);
+        incident.hold = hold;
+        alert.incident = number;
+        let which = alert.number;
+        self.alerts.push(alert);
+        self.note(number, Timestamp::MIN).joined.push(which);
     }
 
     // Time.
@@ -824,7 +1031,8 @@ impl Model {
         let gone: Vec<usize> = over
             .filter(|one| {
                 let last = self.members(one.number).map(|alert| alert.appended_at).max();
-                last.expect("no incident is without alerts") + kept < self.now
+                let last = last.max(one.reshaped_at);
+                last.expect("without alerts is only what they left") + kept < self.now
             })
             .map(|one| one.number)
             .collect();
@@ -859,6 +1067,7 @@ impl Model {
                     note.reminded = true;
                     note.concerned.extend(flapping);
                 }
+                Due::Lapse(id) => self.lapse(self.incident_of(id).0),
             }
         }
     }
@@ -897,6 +1106,12 @@ impl Model {
             if let Some(at) = incident.remind_at {
                 all.push((at, Due::Remind(id)));
             }
+            if incident.over.is_none() {
+                // The end of the window is within it.
+                let just_after = |ask: Ask| ask.until + Span::from_millis(1);
+                let first = incident.asks().into_iter().map(just_after).min();
+                all.extend(first.map(|at| (at, Due::Lapse(id))));
+            }
         }
         all
     }
@@ -911,6 +1126,18 @@ impl Model {
 
     fn told(&mut self, before: &[Stood], mut note: Note) -> Option<Told> {
         let number = note.incident;
+        for left in std::mem::take(&mut note.left) {
+            // What left and joined again did neither.
+            match note.joined.iter().position(|joined| *joined == left) {
+                Some(at) => drop(note.joined.remove(at)),
+                None => note.left.push(left),
+            }
+        }
+        let count = self.members(number).count();
+        let incident = self.incident_mut(number);
+        if incident.asks().iter().any(|ask| ask.min_alerts as usize <= count) {
+            incident.hold = None;
+        }
         let before = before.iter().find(|stood| stood.number == number);
         let after = self.stands(self.incident(number));
         let mut kinds = kinds(before, &after, &note);
@@ -935,6 +1162,7 @@ impl Model {
         } else if !after.flapping {
             incident.remind_at = None;
         }
+        note.concerned.retain(|alert| self.alert(*alert).incident == number);
         Some(Told { incident: number, kinds, joined: note.joined, concerned: note.concerned })
     }
 
@@ -957,10 +1185,24 @@ impl Model {
     }
 }
 
+impl Incident {
+    /// What the patterns ask for whose pairs it still holds.
+    pub(super) fn asks(&self) -> Vec<Ask> {
+        let asks = self.hold.iter().flat_map(|hold| &hold.asks);
+        let holds = |ask: &&Ask| self.pairs.iter().any(|pair| pair.pattern == ask.pattern);
+        asks.filter(holds).cloned().collect()
+    }
+}
+
 impl Alert {
     /// What it shows: rule 6, the worst of what it said while it flaps.
     pub(super) fn status(&self) -> Status {
         if self.flaps.is_some() { self.worst } else { self.said }
+    }
+
+    /// What patterns see of it: its newest event, with the status that it shows.
+    fn shown(&self) -> Event {
+        Event { report: Report::Status(self.status()), ..self.content.clone() }
     }
 
     /// Rule 2: tags and text follow the newest event.
@@ -976,7 +1218,13 @@ impl Alert {
 }
 
 fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> {
-    let Some(before) = before else { return vec![ChangeKind::Opened] };
+    let Some(before) = before else {
+        // What others gave it may flap, and may be over by the end of the record.
+        let flaps = after.flapping.then_some(ChangeKind::Flapping);
+        let lapsed = note.lapsed.then_some(ChangeKind::Lapsed);
+        let over = (!after.open).then_some(ChangeKind::Resolved);
+        return [Some(ChangeKind::Opened), flaps, lapsed, over].into_iter().flatten().collect();
+    };
     let more = !note.joined.is_empty() || before.open && after.firing > before.firing;
     let worse = before.open && after.status > before.status;
     let less = after.firing < before.firing || after.status < before.status;
@@ -984,7 +1232,8 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
     if after.open && !before.open {
         kinds.push(ChangeKind::Reopened);
     }
-    if after.open && more {
+    // What it was given at the end of a wait may be over by the end of the record.
+    if more && (after.open || !note.joined.is_empty()) {
         kinds.push(ChangeKind::Grew);
     }
     if after.open && worse {
@@ -1005,10 +1254,32 @@ fn kinds(before: Option<&Stood>, after: &Stood, note: &Note) -> Vec<ChangeKind> 
     if before.flapping && !after.flapping {
         kinds.push(ChangeKind::Calmed);
     }
+    if note.lapsed {
+        kinds.push(ChangeKind::Lapsed);
+    }
+    if before.held && !after.held {
+        kinds.push(ChangeKind::Released);
+    }
     if before.open && !after.open {
         kinds.push(ChangeKind::Resolved);
     }
     kinds
+}
+
+/// What was turned down, but for the one that was joined, the nearest first; each once, with every
+/// pattern under which it was looked at.
+fn nearest(refused: Vec<(usize, TurnedDown)>, joined: Option<usize>) -> Vec<TurnedDown> {
+    let mut turned_down: Vec<TurnedDown> = Vec::new();
+    for (number, one) in refused {
+        let known = turned_down.iter_mut().find(|known| known.incident == one.incident);
+        match known {
+            _ if joined == Some(number) => {}
+            Some(known) => known.under.extend(one.under),
+            None => turned_down.push(one),
+        }
+    }
+    turned_down.sort_by_key(|one| (one.apart, one.incident));
+    turned_down
 }
 
 /// The first tag of a pattern that an event does not have.

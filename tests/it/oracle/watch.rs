@@ -8,7 +8,7 @@ use muster::correlate::Correlate;
 use muster::model::event::Report;
 use muster::model::update::Seen;
 use muster::model::{
-    self, AlertId, Change, CorrelateSettings, Event, IncidentId, Member, Pair, Span, Status,
+    self, AlertId, Change, CorrelateSettings, Event, Hold, IncidentId, Member, Pair, Span, Status,
     Timestamp, Update,
 };
 use muster::stage::{Kind, Offset, Output, Record as LogRecord, Slot, Stage};
@@ -66,7 +66,9 @@ impl Watched {
     /// Lets both read a record and compares.
     pub(super) fn apply(&mut self, record: &Record) -> Checked {
         let changes = self.read(record)?;
-        let told = self.model.apply(record);
+        let opens = |change: &&Change| change.kinds.first() == Some(&model::ChangeKind::Opened);
+        let ids = changes.iter().filter(opens).map(|change| change.id).collect();
+        let told = self.model.apply(record, ids);
         self.compare_changes(&changes, &told)?;
         self.compare_alerts()?;
         self.compare_incidents()?;
@@ -204,6 +206,8 @@ impl Watched {
         let wanted_content =
             (&event.host, &event.check, &event.tags, &event.description, &event.links);
         same("content", &content, &wanted_content)?;
+        let moves: Vec<IncidentId> = alert.why.moves.iter().map(|moved| moved.from).collect();
+        same("moves", &moves, &wanted.moved_from)?;
         same("why", &(&alert.why.pair, alert.why.apart), &(&wanted.why.pair, wanted.why.apart))?;
         let lacks = alert.why.lacks.iter().map(|lack| (lack.pattern.clone(), lack.tag.clone()));
         same("lacks", &lacks.collect(), &wanted.why.lacks)?;
@@ -294,6 +298,15 @@ impl Watched {
         same("total", &(shown.counts.total as usize), &members.len())?;
         let events = members.iter().map(|alert| alert.events).sum::<u64>();
         same("events", &shown.counts.events, &events)?;
+        let hold = wanted.hold.as_ref().map(|hold| {
+            let (asks, lapsed) = (wanted.asks(), hold.lapsed.clone());
+            Box::new(Hold { asks, lapsed })
+        });
+        same("hold", &shown.hold, &hold)?;
+        if members.is_empty() {
+            // What it was called by is kept, and no rule's business.
+            return Ok(());
+        }
         let names = |of: fn(&Alert) -> &Box<str>| -> Vec<Box<str>> {
             let names: BTreeSet<Box<str>> = members.iter().map(|alert| of(alert).clone()).collect();
             names.into_iter().collect()
@@ -349,7 +362,12 @@ impl Watched {
             let known = self.replayed.remove(&change.id);
             let revision = known.as_ref().map_or(0, |known| known.last.revision);
             same("revision after the last one", &change.revision, &(revision + 1))?;
+            let told = known.as_ref().is_some_and(|known| !known.last.is_held());
+            same("held again", &(told && change.is_held()), &false)?;
             let mut members = known.map(|known| known.members).unwrap_or_default();
+            for left in &change.left {
+                same("left", &members.remove(left).is_some(), &true)?;
+            }
             for member in &change.alerts {
                 let known = members.insert(member.id, member.clone()).is_some();
                 same("joined once", &change.joined.contains(&member.id), &!known)?;
@@ -371,6 +389,7 @@ impl Watched {
             let held = self
                 .shared_pairs(row)
                 .and_then(|()| adds_up(row, whole, &members))
+                .and_then(|()| asks_for_more(whole))
                 .and_then(|()| told_as_it_is(row, whole, &self.replayed[&whole.id]));
             held.map_err(|why| format!("{}: {why}", whole.id))?;
         }
@@ -421,12 +440,23 @@ fn adds_up(row: &model::Incident, whole: &Change, members: &[&model::Alert]) -> 
     if row.severity < worst || firing.len() == members.len() && row.severity < worst_said {
         return Err(format!("severity {} below {worst}", row.severity));
     }
+    if row.reshaped_at.is_some() {
+        // Its first alert may be elsewhere.
+        return Ok(());
+    }
     same(
         "first",
         &Some(row.first),
         &members.iter().map(|alert| alert.started_at).find(|at| *at == row.first),
     )?;
     same("latest", &Some(row.latest), &members.iter().map(|alert| alert.started_at).max())
+}
+
+/// What is held has no pair whose pattern asks for no more than it has.
+fn asks_for_more(whole: &Change) -> Checked {
+    let mut asks = whole.hold.iter().flat_map(|hold| &hold.asks);
+    let enough = asks.find(|ask| ask.min_alerts <= whole.counts.total);
+    enough.map_or(Ok(()), |ask| Err(format!("held, and has enough for {ask:?}")))
 }
 
 /// What the changes told is what is, but for what waits for its minute.
@@ -440,6 +470,7 @@ fn told_as_it_is(row: &model::Incident, whole: &Change, told: &Replayed) -> Chec
     same("firing told", &last.counts.firing, &whole.counts.firing)?;
     same("total told", &last.counts.total, &whole.counts.total)?;
     same("flapping told", &last.flapping, &whole.flapping)?;
+    same("hold told", &last.hold, &whole.hold)?;
     same("tags told", &last.tags, &whole.tags)?;
     same(
         "links told",
