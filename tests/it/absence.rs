@@ -1,7 +1,7 @@
 //! Heartbeats on the whole program, and Muster's own heartbeat against a monitor on loopback.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,12 +10,15 @@ use axum::http::StatusCode;
 use axum::response::Redirect;
 use axum::routing::any;
 use muster::absence::outwards::Sender;
+use muster::absence::watch::Watcher;
 use muster::absence::{Method, Outwards, Target};
+use muster::clock::SystemClock;
 use muster::journal::{Appender, JournalError};
 use muster::live::Live;
-use muster::model::{Beat, Span};
+use muster::model::{Beat, Span, Watch};
 use muster::shutdown::Shutdown;
-use muster::stage::Outgoing;
+use muster::stage::{Kind, Outgoing};
+use muster::telemetry::health::Lag;
 use muster::telemetry::{Health, Metrics};
 use muster::wire;
 use prometheus::Registry;
@@ -116,6 +119,27 @@ fn a_missed_heartbeat_is_an_incident_until_it_beats_or_leaves_the_config() {
     assert_eq!(text, "heartbeat `backup` is not in the config any more");
     assert_eq!(bench.beat("backup").0, 404);
     assert_eq!(bench.heartbeat("backup"), Value::Null);
+}
+
+#[test]
+fn a_start_gives_every_heartbeat_its_time_anew() {
+    let mut bench = Bench::with("  heartbeats: [{name: job, every: 8s, grace: 0s}]\n");
+    assert_eq!(bench.beat("job").0, 202);
+    wait_until("the beat", || bench.heartbeat("job")["last_beat"].is_i64());
+    bench.muster.take().expect("it runs").kill();
+    std::thread::sleep(Duration::from_secs(10));
+    bench.run();
+    wait_until("the wait begins anew", || {
+        let heartbeat = bench.heartbeat("job");
+        let late = |key: &str| heartbeat[key].as_i64().unwrap_or_default();
+        late("due_at") > late("last_beat") + 10_000
+    });
+    assert_eq!(bench.beat("job").0, 202);
+    wait_until("the next one is awaited", || {
+        let heartbeat = bench.heartbeat("job");
+        heartbeat["due_at"].as_i64() == heartbeat["last_beat"].as_i64().map(|at| at + 8_000)
+    });
+    assert_eq!(bench.state("job"), None, "it was never missed");
 }
 
 /// A monitor outside, which counts.
@@ -292,6 +316,73 @@ fn nothing_is_sent_while_any_part_of_the_way_is_not_open() {
     });
     stop.begin();
     monitor.runtime.block_on(task).expect("it ends");
+}
+
+/// A log that remembers what is said of collect, unless it fails.
+#[derive(Clone, Default)]
+struct Notes {
+    said: Arc<Mutex<Vec<Watch>>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Appender for Notes {
+    fn begin(&mut self, records: Vec<Outgoing>) -> Result<(), JournalError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(JournalError::retry("append", "the disk is full"));
+        }
+        let notes: Vec<Beat> = records
+            .iter()
+            // Beside them stands what is said of lag.
+            .filter(|record| record.kind == Kind::Heartbeat)
+            .map(|record| wire::heartbeat::decode(&record.value).expect("a note"))
+            .collect();
+        let [Beat::Watch(one), Beat::Watch(other)] = notes[..] else { panic!("{notes:?}") };
+        assert_eq!(one, other, "both partitions hear the same");
+        self.said.lock().expect("no panic while holding it").push(one);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn collect_says_how_it_is() {
+    let rules = muster::config::parse("correlate: {heartbeats: [{name: a, every: 1s, grace: 0s}]}");
+    let rules = rules.expect("a config").collect();
+    let (health, notes, stop) = (Health::default(), Notes::default(), Shutdown::new());
+    notes.fails.store(true, Ordering::SeqCst);
+    let reader = health.reader("suppress");
+    let watcher = Watcher {
+        settings: Live::new(rules),
+        health: health.clone(),
+        appender: Box::new(notes.clone()),
+        partitions: 2,
+        collects: true,
+        instance: "here".into(),
+        clock: Arc::new(SystemClock),
+        stop: stop.clone(),
+    };
+    let thread = std::thread::spawn(move || watcher.run());
+    let last = || notes.said.lock().expect("no panic while holding it").last().copied();
+    let comes = |wanted: Watch| wait_until("it is said", || last() == Some(wanted));
+    std::thread::sleep(Duration::from_millis(1_500));
+    notes.fails.store(false, Ordering::SeqCst);
+    comes(Watch::CaughtUp);
+    let first = notes.said.lock().expect("no panic while holding it").first().copied();
+    assert_eq!(first, Some(Watch::Began), "also where it could not be said at first");
+    health.bad("collect", "the brokers are away");
+    comes(Watch::Behind);
+    health.good("collect");
+    comes(Watch::CaughtUp);
+    let lag = |records| Lag { topic: "t".into(), partition: 0, records, next: Some(0) };
+    reader.is_at(vec![lag(5)]);
+    comes(Watch::Behind);
+    reader.is_at(vec![lag(0)]);
+    comes(Watch::CaughtUp);
+    stop.begin();
+    thread.join().expect("it ends");
 }
 
 #[test]
