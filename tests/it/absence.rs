@@ -15,11 +15,12 @@ use muster::absence::{Method, Outwards, Target};
 use muster::clock::SystemClock;
 use muster::journal::{Appender, JournalError};
 use muster::live::Live;
-use muster::model::{Beat, Span, Watch};
+use muster::model::{Beat, CorrelateSettings, Span, Timestamp, Watch};
 use muster::shutdown::Shutdown;
-use muster::stage::{Kind, Outgoing};
+use muster::stage::{Kind, Limit, Outgoing, Stage};
 use muster::telemetry::health::Lag;
 use muster::telemetry::{Health, Metrics};
+use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire;
 use prometheus::Registry;
 use reqwest::Method as Http;
@@ -383,6 +384,49 @@ fn collect_says_how_it_is() {
     comes(Watch::CaughtUp);
     stop.begin();
     thread.join().expect("it ends");
+}
+
+/// What one record leads to is bounded, and what is left comes with the next ones.
+#[test]
+fn many_at_once_come_in_parts() {
+    let text = "correlate: {patterns: [], heartbeats: \
+                [{name: a, every: 10s, grace: 0s, source: s, each: host, each_max: 620}]}";
+    let config = muster::config::parse(text).expect("a config");
+    let mut pipeline = Pipeline::new(config.collect(), config.correlate(), Way::Straight);
+    let at = |second: i64| Timestamp::from_millis(1_767_225_600_000 + second * 1_000);
+    let say = |pipeline: &mut Pipeline, second: i64, beat: Beat| {
+        pipeline.append(at(second), Kind::Heartbeat, wire::heartbeat::encode(&beat));
+    };
+    say(&mut pipeline, 0, Beat::Watch(Watch::Began));
+    for nth in 0..630 {
+        let value = format!("host-{nth:03}").into();
+        say(&mut pipeline, 0, Beat::Of { name: "a".into(), value, kept_back: Span::ZERO });
+    }
+    let firing = |pipeline: &Pipeline| {
+        pipeline.correlate().alerts().filter(|alert| alert.is_firing()).count()
+    };
+    say(&mut pipeline, 9, Beat::Watch(Watch::CaughtUp));
+    assert_eq!(firing(&pipeline), 0);
+    say(&mut pipeline, 10, Beat::Watch(Watch::CaughtUp));
+    assert_eq!(firing(&pipeline), 500);
+    say(&mut pipeline, 15, Beat::Watch(Watch::CaughtUp));
+    assert_eq!(firing(&pipeline), 620);
+    pipeline.commit();
+    assert_eq!(pipeline.limited(Limit::HeartbeatsFull), 10, "for these there was no room");
+    // All of them go, first some and, which takes a tick, the others.
+    let none = CorrelateSettings { heartbeats: Vec::new(), ..config.correlate() };
+    pipeline.go_by(at(20), none);
+    assert_eq!(firing(&pipeline), 120);
+    pipeline.restart_correlate().expect("rows can be restored");
+    let due = pipeline.correlate().next_deadline().expect("there is more to do");
+    assert!(due <= at(20), "{due:?}");
+    pipeline.tick(at(21));
+    assert_eq!(firing(&pipeline), 0);
+    assert_eq!(pipeline.correlate().heartbeats().count(), 0);
+    say(&mut pipeline, 22, Beat::Of { name: "a".into(), value: "x".into(), kept_back: Span::ZERO });
+    pipeline.commit();
+    assert_eq!(pipeline.limited(Limit::BeatUnknown), 1);
+    assert!(pipeline.rows().keys().all(|key| !key.starts_with(b"h/")), "no row is left");
 }
 
 #[test]
