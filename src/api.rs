@@ -23,9 +23,11 @@ use crate::model::{CorrelateSettings, Span};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{Health, Metrics};
 use crate::worker::commands::Commands;
+use crate::worker::dead_letters::DeadLetters;
 use crate::worker::intake::Intake;
 
 mod commands;
+pub mod dead_letters;
 mod events;
 mod explain;
 mod failure;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub commands: Option<Commands>,
     /// Where silences are made and muting is known; none where this instance runs without `api`.
     pub desk: Option<Arc<Desk>>,
+    /// What could not be read, and the way back in; none where this instance runs without `api`.
+    pub dead_letters: Option<DeadLetters>,
     /// Collect's, for the sources and what reads them.
     pub collect: Live<collect::Settings>,
     /// Correlate's, for the maintenance plans of the config.
@@ -104,6 +108,8 @@ pub fn router(parts: Parts) -> Router {
     Router::new()
         .route("/v1/events", post(events::take))
         .route("/v1/events/{source}", post(events::take_from))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/retry", post(dead_letters::retry))
         .route("/v1/incidents", get(incidents::list))
         .route("/v1/incidents/resolve", post(commands::resolve))
         .route("/v1/incidents/{id}", get(incidents::one))

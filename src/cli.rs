@@ -14,12 +14,14 @@ use crate::config::{self, Config};
 mod asking;
 mod check;
 mod client;
+mod dead_letters;
 mod decode;
 mod demo;
 mod explain;
 mod heartbeats;
 mod incidents;
 mod maintenance;
+mod publish;
 mod quality;
 mod replay;
 pub mod run;
@@ -64,10 +66,15 @@ enum Command {
         #[command(flatten)]
         options: decode::Options,
     },
+    /// Look at what could not be read, and read it once more after a decoder or mapping was mended.
+    DeadLetters(dead_letters::Options),
     /// Look at incidents, and acknowledge, snooze, resolve… them over the HTTP API.
     Incidents(incidents::Options),
     /// Look at planned work, and create, edit or end it over the HTTP API.
     Maintenance(maintenance::Options),
+    /// Send a payload from the monitored side to Muster or to Kafka; with a spool for when neither
+    /// can be reached.
+    Publish(Box<publish::Options>),
     /// Look at silences, and preview, create, edit or expire them over the HTTP API.
     Silences(silences::Options),
     /// Beat a heartbeat, or list them.
@@ -170,8 +177,10 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(options) => demo::run(&options),
         Command::Decode { config, options } => decode::run(&config.load()?, &options),
         Command::Check { config } => Ok(check::run(config.config.as_deref())),
+        Command::DeadLetters(options) => dead_letters::run(options),
         Command::Incidents(options) => incidents::run(options),
         Command::Maintenance(options) => maintenance::run(options),
+        Command::Publish(options) => publish::run(*options),
         Command::Silences(options) => silences::run(options),
         Command::Heartbeats(options) => heartbeats::run(options),
         Command::Explain(options) => explain::run(&options),

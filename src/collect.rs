@@ -37,6 +37,7 @@ pub mod heartbeats;
 pub mod hosts;
 mod scan;
 pub mod table;
+mod time;
 
 pub use fingerprint::Room;
 pub use heartbeats::Heartbeats;
@@ -319,6 +320,7 @@ pub struct Collect {
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
     limited: [u64; Limit::ALL.len()],
+    youngest: time::Youngest,
     /// Which source the last event was of; mostly the next one's, too.
     last_source: usize,
 }
@@ -348,6 +350,7 @@ impl Collect {
             keys,
             events,
             limited: [0; Limit::ALL.len()],
+            youngest: time::Youngest::default(),
             last_source: 0,
         }
     }
@@ -378,6 +381,10 @@ impl Collect {
     }
 
     fn event(&mut self, parsed: &Parsed<'_>, form: Option<NonZeroU64>, out: &mut Output) {
+        if parsed.age.is_some() {
+            let source = self.source(&parsed.source);
+            self.youngest.note(parsed, || source);
+        }
         match self.duty {
             // It is counted where it arrives: once, whatever its way.
             Duty::SendOn => {
@@ -560,6 +567,7 @@ impl Stage for Collect {
         out.tally = Tally {
             events: std::mem::replace(&mut self.events, none),
             limited: std::mem::take(&mut self.limited),
+            youngest: self.youngest.take(),
             fingerprints: Some(self.cache.in_process()),
             ..Tally::default()
         };
@@ -605,7 +613,12 @@ pub fn dead_letter(
         ("offset", record.offset.0.to_string().into_bytes()),
         ("reason", rejected.reason.as_str().as_bytes().to_vec()),
         ("message", rejected.message.into_bytes()),
+        // Read once more, it must not look newer than it is.
+        ("arrival", record.time.as_millis().to_string().into_bytes()),
     ];
+    if let Some(app_key) = rejected.app_key {
+        headers.push(("app_key", app_key.into_bytes()));
+    }
     if let Some(source) = &origin.source {
         // What it takes to read the same bytes once more.
         headers.push(("source", source.as_bytes().to_vec()));

@@ -160,8 +160,13 @@ impl Correlate {
                 "{error}; correlate reads updates, touches, ticks, settings, topologies, \
                  heartbeats and commands"
             );
-            let rejected =
-                Rejected { index: None, reason: Reason::BadRecord, message, bytes: bytes.to_vec() };
+            let rejected = Rejected {
+                index: None,
+                reason: Reason::BadRecord,
+                message,
+                bytes: bytes.to_vec(),
+                app_key: None,
+            };
             out.records.push(dead_letter(
                 &Origin::canonical(Topic::Alerts.as_str()),
                 slot.partition,

@@ -32,6 +32,7 @@ mod follower;
 mod native;
 mod plain;
 mod producer;
+pub mod publish;
 mod rows;
 mod settings;
 mod slots;

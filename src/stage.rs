@@ -111,11 +111,14 @@ pub enum Kind {
     CommandResult,
     /// What could not be read (`muster.dead-letters`).
     DeadLetter,
+    /// Which dead letters of the same partition were read once more with success
+    /// (`muster.dead-letters`).
+    Retried,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Raw,
         Self::Event,
         Self::Update,
@@ -129,6 +132,7 @@ impl Kind {
         Self::Change,
         Self::CommandResult,
         Self::DeadLetter,
+        Self::Retried,
     ];
 
     /// The word in the header.
@@ -148,6 +152,7 @@ impl Kind {
             Self::Change => "change",
             Self::CommandResult => "command_result",
             Self::DeadLetter => "dead_letter",
+            Self::Retried => "retried",
         }
     }
 
@@ -401,6 +406,9 @@ pub struct Open {
 pub struct Tally {
     /// Events by source (an index into the configured sources; the last is `other`) and outcome.
     pub events: Vec<[u64; EventOutcome::COUNT]>,
+    /// By source, as above: how old the youngest event was as it arrived, by the time it stated, in
+    /// milliseconds; less than 0 where the sender's clock is ahead. Only of sources that stated any.
+    pub youngest: Vec<(usize, i64)>,
     /// Values that were cut, clamped or dropped to keep a limit, by `Limit`.
     pub limited: [u64; Limit::ALL.len()],
     /// Incident changes by kind.

@@ -20,6 +20,7 @@ use crate::telemetry::health::{Lag, Reader};
 use crate::telemetry::{Health, Metrics};
 
 pub mod commands;
+pub mod dead_letters;
 pub mod deliver;
 pub mod intake;
 pub mod merge;

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::{ConfigFile, Failure, run};
+use crate::config::Config;
 
 /// The time to connect.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -65,6 +66,11 @@ impl Api {
         Ok((status, answer))
     }
 
+    /// The config that it may be found by.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        self.config.load()
+    }
+
     fn base(&self) -> Result<Url, Failure> {
         let given = self.api.clone().or_else(|| std::env::var(ENVIRONMENT).ok());
         let given = given.map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
@@ -96,7 +102,7 @@ pub(super) fn refused(status: StatusCode, answer: &Value) -> Failure {
 }
 
 /// Where one asks what listens on every address of this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

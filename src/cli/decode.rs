@@ -1,18 +1,20 @@
 //! `muster decode`: what a payload becomes, or why not; for whoever sets up a source.
 //!
-//! Reads by the same code and settings as the daemon; nothing is sent anywhere.
+//! Reads by the same code and settings as the daemon; nothing is sent anywhere. Events go to standard
+//! output, a line each; whatever is no event is told on standard error.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{DATA, Failure, asking};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::decode::{Decoded, Incoming, decode};
-use crate::collect::{Origin, Settings};
+use crate::collect::{Origin, Settings, enrich};
 use crate::config::Config;
-use crate::model::Timestamp;
+use crate::model::{Event, Timestamp};
+use crate::stage::Limit;
 use crate::wire;
 
 /// What the payload's way in is called.
@@ -20,26 +22,37 @@ const INPUT: &str = "input";
 /// The word for events in canonical form.
 const CANONICAL: &str = "canonical";
 
+/// The most bytes of input.
+const INPUT_MAX: u64 = 64 << 20;
+const CODES: &str = "Exit codes: 0 all of it was read, though it may hold no event (standard error \
+says why); 65 something was rejected, with the reason; 64 the command line, the config or the file \
+is wrong.";
+
 /// What to decode.
 #[derive(Debug, clap::Args)]
+#[command(after_help = CODES)]
 pub(super) struct Options {
-    /// The source: a name of the config (`collect.sources`), or a format such as `zabbix`.
+    /// The source: a name of the config (`collect.sources`), a format such as `zabbix`, or
+    /// `canonical`.
     #[arg(long, value_name = "NAME")]
     source: String,
     /// A header that came with the payload, as often as there are; some formats go by them.
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, Vec<u8>)>,
     /// When it arrived (RFC 3339, or seconds or milliseconds since 1970; default: now). What has no
     /// time gets this one, and nothing may lie far ahead of it.
     #[arg(long, value_name = "TIME", value_parser = asking::moment)]
     arrival: Option<Timestamp>,
-    /// The payload; `-` or nothing: standard input.
-    file: Option<PathBuf>,
+    /// Show events as collect forwards them, after the steps of `collect.enrich`.
+    #[arg(long)]
+    enriched: bool,
+    /// Payloads, a file each; `-` or nothing: standard input. Events in canonical form may stand
+    /// one a line.
+    files: Vec<PathBuf>,
 }
 
 fn header(text: &str) -> Result<(String, Vec<u8>), String> {
-    let (name, value) = text.split_once(':').ok_or("write it as `name: value`")?;
-    Ok((name.trim().to_ascii_lowercase(), value.trim().as_bytes().to_vec()))
+    super::publish::header(text).map(|(name, value)| (name, value.into_bytes()))
 }
 
 /// Prints a canonical event a line; what is set aside or ignored goes to standard error with the
@@ -47,17 +60,35 @@ fn header(text: &str) -> Result<(String, Vec<u8>), String> {
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode, Failure> {
     let settings = config.collect();
     let origin = origin(&settings, &options.source)?;
-    let bytes = read(options)?;
     let arrival = options.arrival.unwrap_or_else(|| SystemClock.now());
+    let input = [PathBuf::from("-")];
+    let files = if options.files.is_empty() { &input[..] } else { &options.files };
     let mut bad = false;
-    for payload in payloads(&bytes, &origin, &settings) {
-        let incoming =
-            Incoming { bytes: payload, headers: &options.headers, arrival, origin: &origin };
-        let decoded = decode(&incoming, &settings);
-        bad |= !decoded.rejected.is_empty();
-        show(&decoded).map_err(|error| Failure::other(format!("standard output: {error}")))?;
+    for file in files {
+        let bytes = read(file)?;
+        // Of several it must be known which one is meant.
+        let name = if files.len() > 1 { format!("{}: ", file.display()) } else { String::new() };
+        for payload in payloads(&bytes, &origin, &settings) {
+            let incoming =
+                Incoming { bytes: payload, headers: &options.headers, arrival, origin: &origin };
+            let mut decoded = decode(&incoming, &settings);
+            let dropped = if options.enriched { enrich(&mut decoded, &settings) } else { 0 };
+            bad |= !decoded.rejected.is_empty();
+            show(&name, &decoded, dropped)
+                .map_err(|error| Failure::other(format!("standard output: {error}")))?;
+        }
     }
     Ok(if bad { ExitCode::from(DATA) } else { ExitCode::SUCCESS })
+}
+
+/// Takes the events through the steps of the config; how many of them count no longer.
+fn enrich(decoded: &mut Decoded, settings: &Settings) -> usize {
+    let before = decoded.events.len();
+    let limited = &mut decoded.limited;
+    let mut keep =
+        |event: &mut Event| enrich::apply(&settings.enrich, event, &settings.limits, limited);
+    decoded.events.retain_mut(&mut keep);
+    before - decoded.events.len()
 }
 
 fn origin(settings: &Settings, name: &str) -> Result<Origin, Failure> {
@@ -69,15 +100,18 @@ fn origin(settings: &Settings, name: &str) -> Result<Origin, Failure> {
         .map_err(|why| Failure::usage(format!("--source: {why}, {CANONICAL}")))
 }
 
-fn read(options: &Options) -> Result<Vec<u8>, Failure> {
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = match options.file.as_deref().filter(|file| file.as_os_str() != "-") {
-        None => io::stdin().lock().read_to_end(&mut bytes),
-        Some(file) => File::open(file)
-            .and_then(|mut open| open.read_to_end(&mut bytes))
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+    let read = if file.as_os_str() == "-" {
+        io::stdin().lock().take(INPUT_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|open| open.take(INPUT_MAX + 1).read_to_end(&mut bytes))
     };
-    read.map_err(|error| Failure::usage(error.to_string()))?;
+    read.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+    if bytes.len() as u64 > INPUT_MAX {
+        let message = format!("{}: more than {INPUT_MAX} bytes", file.display());
+        return Err(Failure::usage(message));
+    }
     Ok(bytes)
 }
 
@@ -86,6 +120,7 @@ fn read(options: &Options) -> Result<Vec<u8>, Failure> {
 fn payloads<'a>(bytes: &'a [u8], origin: &Origin, settings: &Settings) -> Vec<&'a [u8]> {
     let lines = || bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     if settings.decoder(origin).is_none()
+        && lines().next().is_some()
         && lines().all(|line| matches!(line.trim_ascii(), [b'{', .., b'}'] | [b'[', .., b']']))
     {
         return lines().collect();
@@ -93,18 +128,28 @@ fn payloads<'a>(bytes: &'a [u8], origin: &Origin, settings: &Settings) -> Vec<&'
     vec![bytes]
 }
 
-fn show(decoded: &Decoded) -> io::Result<()> {
+fn show(name: &str, decoded: &Decoded, dropped: usize) -> io::Result<()> {
+    let Decoded { events, rejected, silent, limited, .. } = decoded;
     let mut out = io::stdout().lock();
-    for event in &decoded.events {
+    for event in events {
         out.write_all(&wire::event::canonical(event))?;
         out.write_all(b"\n")?;
     }
     let mut err = io::stderr().lock();
-    for (_, outcome, why) in &decoded.silent {
-        writeln!(err, "{}: {why}", outcome.as_str())?;
+    for (_, outcome, why) in silent {
+        writeln!(err, "{name}{}: {why}", outcome.as_str())?;
     }
-    for rejected in &decoded.rejected {
-        writeln!(err, "rejected: {}: {}", rejected.reason.as_str(), rejected.message)?;
+    if dropped > 0 {
+        writeln!(err, "{name}dropped: {dropped} events, by `drop` of collect.enrich")?;
+    }
+    for rejected in rejected {
+        writeln!(err, "{name}rejected: {}: {}", rejected.reason.as_str(), rejected.message)?;
+    }
+    for (limit, count) in Limit::ALL.into_iter().zip(limited).filter(|(_, count)| **count > 0) {
+        writeln!(err, "{name}limited: {}: {count}", limit.as_str())?;
+    }
+    if events.is_empty() && rejected.is_empty() && silent.is_empty() && dropped == 0 {
+        writeln!(err, "{name}nothing: an empty list says nothing")?;
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ use crate::stage::{EventOutcome, Kind, Offset, Record, Slot, Tally, Topic};
 use crate::telemetry::{Health, Metrics, logs};
 use crate::wire;
 use crate::worker::commands::Commands;
+use crate::worker::dead_letters::DeadLetters;
 use crate::worker::deliver::{self, Deliver};
 use crate::worker::intake::{self, Decoded, Intake, IntakeFeed, Rejected};
 use crate::worker::merge::Merged;
@@ -488,6 +489,10 @@ impl Starting<'_> {
             }
             None => None,
         };
+        let dead_letters = board.is_some().then(|| self.journal(|journal| journal.appender()));
+        let dead_letters = dead_letters
+            .transpose()?
+            .map(|appender| DeadLetters::new(Arc::clone(&self.parts.journal), appender));
         let parts = api::Parts {
             settings: self.in_force.api.clone(),
             collect: self.in_force.collect.clone(),
@@ -498,6 +503,7 @@ impl Starting<'_> {
             metrics: self.metrics.clone(),
             board,
             commands,
+            dead_letters,
             desk,
             intake,
             stop,
@@ -702,6 +708,7 @@ fn read_request(settings: &collect::Settings, incoming: &Incoming<'_>) -> Decode
         tally: Tally {
             events: vec![[0; EventOutcome::COUNT]; settings.sources.len()],
             limited: found.limited,
+            youngest: found.youngest,
             ..Tally::default()
         },
         ..Decoded::default()

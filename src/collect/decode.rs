@@ -13,6 +13,7 @@ use siphasher::sip128::{self, Hasher128};
 
 use super::foreign;
 use super::scan::{self, Scan, Value};
+use super::time::{self, Youngest};
 use super::{Field, Limits, Origin, Settings, SourceSettings};
 use crate::decoders::{Failure, json, macros};
 use crate::model::event::{Identity, Links, Report};
@@ -43,6 +44,8 @@ pub struct Decoded {
     pub silent: Vec<(usize, EventOutcome, String)>,
     /// How often each limit cut something short.
     pub limited: [u64; Limit::ALL.len()],
+    /// How old the youngest event of each source was, as in [`crate::stage::Tally`].
+    pub youngest: Vec<(usize, i64)>,
 }
 
 /// A record, or an event in one, that was set aside.
@@ -56,6 +59,8 @@ pub struct Rejected {
     pub message: String,
     /// The original bytes of it.
     pub bytes: Vec<u8>,
+    /// The source that the list around it named for all of its events.
+    pub app_key: Option<String>,
 }
 
 /// A payload, with what came with it.
@@ -77,9 +82,11 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
     let mut decoded = Decoded::default();
     let limits = &settings.limits;
     let mut limited = [0; Limit::ALL.len()];
+    let mut youngest = Youngest::default();
     if let Some(decoder) = settings.decoder(incoming.origin) {
         foreign::each(decoder, incoming, settings, |found| match found {
             foreign::Found::Event(parsed) => {
+                youngest.note(&parsed, || settings.source(&parsed.source).0);
                 decoded.events.push(parsed.to_event(limits, &mut limited));
             }
             foreign::Found::Rejected(rejected) => decoded.rejected.push(rejected),
@@ -89,11 +96,15 @@ pub fn decode(incoming: &Incoming<'_>, settings: &Settings) -> Decoded {
         });
     } else {
         each(incoming.bytes, Form::Published, incoming.arrival, settings, |found| match found {
-            Ok(parsed) => decoded.events.push(parsed.to_event(limits, &mut limited)),
+            Ok(parsed) => {
+                youngest.note(&parsed, || settings.source(&parsed.source).0);
+                decoded.events.push(parsed.to_event(limits, &mut limited));
+            }
             Err(rejected) => decoded.rejected.push(rejected),
         });
     }
     decoded.limited = limited;
+    decoded.youngest = youngest.take();
     decoded
 }
 
@@ -176,6 +187,9 @@ pub(super) struct Parsed<'a> {
     pub(super) timestamp: Timestamp,
     /// When it reached Muster.
     pub(super) arrival: Timestamp,
+    /// How old it was then by its sender's clock, in milliseconds; none where it stated no time, or
+    /// where that was measured before.
+    pub(super) age: Option<i64>,
     pub(super) expires_at: Option<Timestamp>,
     /// How many parts of its identity were cut. That is done at once: what is cut off must not
     /// tell apart here what is one and the same further on.
@@ -334,7 +348,7 @@ impl Rejected {
         if let Some(index) = index {
             message = format!("event {index} of the list: {message}");
         }
-        Self { index, reason, message, bytes: bytes.to_vec() }
+        Self { index, reason, message, bytes: bytes.to_vec(), app_key: None }
     }
 }
 
@@ -380,7 +394,10 @@ impl<'l> Context<'l> {
                 }
                 Err(failure) => Err(Rejected::new(Some(index), failure, raw)),
             };
-            sink(found);
+            sink(found.map_err(|rejected| Rejected {
+                app_key: app_key.map(|key| key.as_ref().to_owned()),
+                ..rejected
+            }));
         }
     }
 
@@ -474,16 +491,16 @@ impl<'l> Context<'l> {
             Form::Own => host,
             Form::Published | Form::Decoded => self.settings.hosts.canonical(host),
         };
-        let (timestamp, mut time_limit) = match (self.form, &scan.timestamp) {
+        let (timestamp, age, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
-            (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None),
-            (_, value) => timestamp(value.as_ref(), arrival, self.limits())?,
+            (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None, None),
+            (_, value) => time::of_event(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
             (Form::Own, Some(Value::Int(millis))) => Some(Timestamp::from_millis(*millis)),
             (_, Some(value)) => {
-                let read = time("expires_at", value)?;
+                let read = time::read("expires_at", value)?;
                 if read.is_none() {
                     time_limit = time_limit.or(Some(Limit::TimeUnread));
                 }
@@ -501,6 +518,7 @@ impl<'l> Context<'l> {
             report,
             timestamp,
             arrival,
+            age,
             expires_at,
             tags,
             description: text("description", scan.description.take())?.unwrap_or_default(),
@@ -685,63 +703,6 @@ fn primary<'a>(
     let message = "neither `host`, `service`, `application`, `device` nor what \
                    `primary_property` names is there";
     Err(Failure::new(Reason::NoPrimary, message))
-}
-
-/// The event's time, and the limit that changed it.
-fn timestamp(
-    value: Option<&Value<'_>>,
-    arrival: Timestamp,
-    limits: &Limits,
-) -> Result<(Timestamp, Option<Limit>), Failure> {
-    let Some(value) = value.filter(|value| **value != Value::Null) else {
-        return Ok((arrival, None));
-    };
-    match time("timestamp", value)? {
-        Some(time) if time > arrival + limits.ahead => Ok((arrival, Some(Limit::TimeClamped))),
-        Some(time) => Ok((time, None)),
-        // Zero, a negative number and unreadable text are what senders write for "none".
-        None => Ok((arrival, Some(Limit::TimeUnread))),
-    }
-}
-
-/// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.
-fn time(name: &str, value: &Value<'_>) -> Result<Option<Timestamp>, Failure> {
-    match value {
-        Value::Int(number) => Ok(Timestamp::from_epoch(*number)),
-        Value::Uint(_) => Ok(Some(Timestamp::MAX)),
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a float saturates; it is clamped later"
-        )]
-        Value::Float(number) if *number < 100_000_000_000.0 => {
-            Ok((*number > 0.0).then(|| Timestamp::from_millis((number * 1_000.0) as i64)))
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a float saturates; it is clamped later"
-        )]
-        Value::Float(number) => Ok(Timestamp::from_epoch(*number as i64)),
-        Value::Text(text) => Ok(match text.trim().parse::<i64>() {
-            Ok(number) => Timestamp::from_epoch(number),
-            Err(_) => match text.trim().parse::<f64>() {
-                // `nan` and `inf` are numbers to the parser, but no times.
-                Ok(number) => {
-                    return time(name, &Value::Float(number))
-                        .map(|read| read.filter(|_| number.is_finite()));
-                }
-                Err(_) => text
-                    .trim()
-                    .parse::<jiff::Timestamp>()
-                    .ok()
-                    .map(|time| Timestamp::from_millis(time.as_millisecond()))
-                    .filter(|time| time.as_millis() > 0),
-            },
-        }),
-        _ => {
-            let message = format!("`{name}` is not a number or a text");
-            Err(Failure::new(Reason::BadTime, message))
-        }
-    }
 }
 
 type NamedTexts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;

@@ -169,7 +169,7 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Correlate {
     let patterns = match node.tables("patterns") {
         None => vec![
             general("cluster", Some(Span::from_secs(180))),
-            general("site", Some(Span::MINUTE)),
+            general("site", Some(Span::from_secs(120))),
             general("host", None),
         ],
         Some(tables) => {

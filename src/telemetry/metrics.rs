@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 use super::latency::Latency;
@@ -26,6 +27,7 @@ pub struct Metrics {
     /// Events by source and outcome.
     events: IntCounterVec,
     limited: IntCounterVec,
+    event_age: HistogramVec,
     changes: IntCounterVec,
     late: IntCounter,
     /// Alerts that fire, by partition.
@@ -115,6 +117,13 @@ impl Metrics {
                 "muster_limited_total",
                 "Times a limit cut something short without losing the event, by limit.",
                 &["limit"],
+            )?,
+            event_age: histograms(
+                r,
+                "muster_event_age_seconds",
+                "How old the youngest event of a source in a batch was as it arrived, by its sender's clock; less than 0 where that is ahead. Not of repeats that are known at a glance.",
+                &["source"],
+                &AGES,
             )?,
             changes: counters(
                 r,
@@ -335,9 +344,7 @@ impl Metrics {
     /// Adds what a stage counted.
     pub fn add(&self, tally: &Tally) {
         for (index, counts) in tally.events.iter().enumerate() {
-            let source = self.sources.get(index).map_or("other", |name| {
-                if index + 1 == self.sources.len() { "other" } else { name }
-            });
+            let source = self.source(index);
             for outcome in EventOutcome::all() {
                 let reason = match outcome {
                     EventOutcome::Rejected(reason) => reason.as_str(),
@@ -346,6 +353,11 @@ impl Metrics {
                 add(&self.events, &[source, outcome.as_str(), reason], counts[outcome.index()]);
             }
         }
+        for (index, age) in &tally.youngest {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age of the world")]
+            let seconds = *age as f64 / 1_000.0;
+            self.event_age.with_label_values(&[self.source(*index)]).observe(seconds);
+        }
         for limit in Limit::ALL {
             add(&self.limited, &[limit.as_str()], tally.limited[limit as usize]);
         }
@@ -353,6 +365,14 @@ impl Metrics {
             add(&self.changes, &[kind.as_str()], tally.changes[kind as usize]);
         }
         self.late.inc_by(tally.late);
+    }
+
+    /// The label of a source, by its place among the configured ones.
+    fn source(&self, index: usize) -> &str {
+        match self.sources.get(index) {
+            Some(name) if index + 1 < self.sources.len() => name,
+            _ => "other",
+        }
     }
 
     /// The text that Prometheus scrapes.
@@ -456,6 +476,20 @@ fn float_gauges(
     labels: &[&str],
 ) -> Result<GaugeVec, prometheus::Error> {
     r.register("gauge", GaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+/// Bounds of ages, in seconds.
+const AGES: [f64; 11] = [-300.0, -60.0, -30.0, -10.0, -2.0, 2.0, 10.0, 30.0, 60.0, 300.0, 3_600.0];
+
+fn histograms(
+    r: &Maker,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    r.register("histogram", HistogramVec::new(options, labels)?)
 }
 
 fn latency(r: &Maker, name: &str, help: &str) -> Result<Latency, prometheus::Error> {

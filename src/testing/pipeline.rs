@@ -57,6 +57,7 @@ pub struct Pipeline {
     dead: Vec<Outgoing>,
     events: [u64; EventOutcome::COUNT],
     limited: [u64; Limit::ALL.len()],
+    youngest: Vec<(usize, i64)>,
     late: u64,
     read: i64,
 }
@@ -80,6 +81,7 @@ impl Pipeline {
             dead: Vec::new(),
             events: [0; EventOutcome::COUNT],
             limited: [0; Limit::ALL.len()],
+            youngest: Vec::new(),
             late: 0,
             read: 0,
         }
@@ -223,6 +225,12 @@ impl Pipeline {
         self.limited[limit as usize]
     }
 
+    /// How old the youngest event of each source and batch was as it arrived, in milliseconds.
+    #[must_use]
+    pub fn youngest(&self) -> &[(usize, i64)] {
+        &self.youngest
+    }
+
     /// Late events that reached correlate, as of the last commit.
     #[must_use]
     pub fn late(&self) -> u64 {
@@ -310,6 +318,7 @@ impl Pipeline {
         for (sum, count) in self.limited.iter_mut().zip(tally.limited) {
             *sum += count;
         }
+        self.youngest.extend(&tally.youngest);
     }
 }
 

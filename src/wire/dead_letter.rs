@@ -1,7 +1,11 @@
-//! What a dead letter keeps of a payload's headers, so that it can be read once more.
+//! What a dead letter keeps of a payload's headers, so that it can be read once more, and the record
+//! that says which were.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::WireError;
+use crate::model::Timestamp;
 use crate::stage::Headed;
 
 /// How many bytes of headers are kept.
@@ -38,6 +42,63 @@ pub fn read_headers(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     texts.collect()
 }
 
+/// An event of a list whose source the list named, once more in such a list.
+#[must_use]
+pub fn within(app_key: &str, event: &[u8]) -> Vec<u8> {
+    let mut list = format!(r#"{{"app_key":{},"alerts":["#, Value::from(app_key)).into_bytes();
+    list.extend_from_slice(event);
+    list.extend_from_slice(b"]}");
+    list
+}
+
+/// Whether a header lets its bearer in.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name))
+}
+
+/// The version of the record that is written; there is no other one yet.
+const VERSION: u32 = 1;
+
+/// Which dead letters of a partition were read once more with success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// Their offsets.
+    pub offsets: Vec<i64>,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+}
+
+impl Retried {
+    /// As JSON.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let form = Versioned { version: VERSION, retried: self.clone() };
+        super::to_vec(&form, self.offsets.len() * 8 + 64)
+    }
+
+    /// Reads it back; further fields are left aside.
+    ///
+    /// # Errors
+    /// When it is something else, or of another version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let Versioned { version, retried } = serde_json::from_slice(bytes)?;
+        if version != VERSION {
+            return Err(WireError(format!("a retry of version {version}; known is {VERSION}")));
+        }
+        Ok(retried)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned {
+    version: u32,
+    #[serde(flatten)]
+    retried: Retried,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +119,20 @@ mod tests {
         assert_eq!(read_headers(&kept), expected);
         assert_eq!(headers(&Vec::new()), None);
         assert!(read_headers(b"[1]").is_empty());
+    }
+    #[test]
+    fn what_was_retried_is_read_back_by_every_version() {
+        let stored = br#"{"version":1,"offsets":[3,17],"at":1763913600123,"by":"ann"}"#;
+        let at = Timestamp::from_millis(1_763_913_600_123);
+        let retried = Retried { offsets: vec![3, 17], at, by: "ann".to_owned() };
+        assert_eq!(Retried::decode(stored), Ok(retried.clone()));
+        assert_eq!(retried.encode(), stored);
+        let later = br#"{"version":1,"offsets":[3,17],"at":1763913600123,"by":"ann","more":[1]}"#;
+        assert_eq!(Retried::decode(later), Ok(retried));
+        for other in
+            [r#"{"version":1,"offsets":3}"#, r#"{"version":2,"offsets":[],"at":1,"by":"a"}"#]
+        {
+            assert!(Retried::decode(other.as_bytes()).is_err(), "{other}");
+        }
     }
 }

@@ -152,9 +152,27 @@ impl Intake {
     ///
     /// # Errors
     /// When it could not be taken; it may be sent again.
-    pub async fn submit(&self, incoming: &Incoming<'_>, mut hold: Hold) -> Result<Answer, Refused> {
-        let arrival = incoming.arrival;
-        let Decoded { events, rejected, ignored, dead_letters, tally } = (self.decode)(incoming);
+    pub async fn submit(&self, incoming: &Incoming<'_>, hold: Hold) -> Result<Answer, Refused> {
+        self.put(incoming.arrival, (self.decode)(incoming), hold).await
+    }
+
+    /// What a request's bytes hold.
+    #[must_use]
+    pub fn decode(&self, incoming: &Incoming<'_>) -> Decoded {
+        (self.decode)(incoming)
+    }
+
+    /// Hands over what was decoded and waits until what it led to is durable.
+    ///
+    /// # Errors
+    /// When it could not be taken; it may be sent again.
+    pub async fn put(
+        &self,
+        arrival: Timestamp,
+        decoded: Decoded,
+        mut hold: Hold,
+    ) -> Result<Answer, Refused> {
+        let Decoded { events, rejected, ignored, dead_letters, tally } = decoded;
         let accepted = events.len();
         if events.is_empty() && dead_letters.is_empty() {
             // There is nothing to make durable.

@@ -151,6 +151,7 @@ fn rig(settings: Settings, queue: &intake::Settings) -> Rig {
         metrics: metrics.clone(),
         board: Some(Arc::clone(&board)),
         commands: Some(commands),
+        dead_letters: None,
         desk: None,
         intake: Some(intake),
         stop: stop.clone(),

@@ -5,17 +5,20 @@
 //! empty list, which says nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use muster::collect::decode::{Decoded, Incoming, decode};
 use muster::collect::{self, Limits};
 use muster::model::{
     Chronic, CorrelateSettings, Matchers, Pattern, Span, TagValue, Timestamp, Update,
 };
-use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason};
+use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason, Tally};
+use muster::telemetry::Metrics;
 use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire::{
     change, command, heartbeat, ledger, maintenance, rate, request, row, settings, topology, update,
 };
+use prometheus::Registry;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -459,6 +462,47 @@ fn times_are_read_clamped_or_counted() {
 }
 
 #[test]
+fn a_clock_that_is_off_shows_also_where_times_are_clamped() {
+    let arrival = NOW.as_millis();
+    let events = [-40_000_i64, 7_000, 3_600_000].map(|off| {
+        format!(
+            r#"{{"source":"nagios","host":"h{off}","check":"c","status":"ok","timestamp":{}}}"#,
+            arrival + off
+        )
+    });
+    let silent = r#"{"source":"nagios","host":"h","check":"c","status":"ok"}"#;
+    for way in WAYS {
+        let [mut pipeline, mut other] = [way, way].map(pipeline);
+        pipeline.arrive(NOW, Some(silent.as_bytes()));
+        assert!(pipeline.youngest().is_empty(), "it stated no time");
+        for event in &events {
+            pipeline.arrive(NOW, Some(event.as_bytes()));
+        }
+        // Measured once, whatever its way.
+        assert_eq!(pipeline.youngest(), [(0, 40_000), (0, -7_000), (0, -3_600_000)], "{way:?}");
+        // Of several in one batch the youngest.
+        let batch = format!("[{}]", events[..2].join(","));
+        other.arrive(NOW, Some(batch.as_bytes()));
+        assert_eq!(other.youngest(), [(0, -7_000)], "{way:?}");
+        assert_eq!(decoded(batch.as_bytes(), Limits::default()).youngest, other.youngest());
+    }
+    let names: Vec<Arc<str>> = vec!["nagios".into(), "defaults".into()];
+    let metrics = Metrics::new(Registry::new(), &names).expect("metrics");
+    let youngest = vec![(0, -40_000), (0, 1_000), (1, 90_000)];
+    metrics.add(&Tally { youngest, ..Tally::default() });
+    let text = metrics.render().expect("text");
+    for line in [
+        r#"muster_event_age_seconds_bucket{source="nagios",le="-30"} 1"#,
+        r#"muster_event_age_seconds_bucket{source="nagios",le="-60"} 0"#,
+        r#"muster_event_age_seconds_bucket{source="nagios",le="2"} 2"#,
+        r#"muster_event_age_seconds_bucket{source="other",le="60"} 0"#,
+        r#"muster_event_age_seconds_bucket{source="other",le="300"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}
+
+#[test]
 fn ends_are_read_or_counted() {
     let (read, unread) = (limits([]), limits([(Limit::TimeUnread, 1)]));
     let table: Vec<(String, Option<i64>, &BTreeMap<Limit, u64>)> = vec![
@@ -784,11 +828,12 @@ proptest! {
     fn damage_ends_in_events_or_dead_letters(bytes in sent()) {
         let first = decoded(&bytes, Limits::default());
         let again = decoded(&bytes, Limits::default());
-        let Decoded { events, rejected, limited, silent } = &first;
+        let Decoded { events, rejected, limited, silent, youngest } = &first;
         prop_assert!(silent.is_empty(), "events in canonical form always say something");
         prop_assert_eq!(events, &again.events, "the same bytes, another answer");
         prop_assert_eq!(rejected, &again.rejected);
         prop_assert_eq!(limited, &again.limited);
+        prop_assert_eq!(youngest, &again.youngest);
         let outcomes = events.len() + rejected.len();
         prop_assert!(outcomes > 0 || says_nothing(&bytes), "no trace of it");
         let [straight, sent_on] = WAYS.map(|way| {

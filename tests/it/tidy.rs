@@ -334,7 +334,11 @@ fn alarm_rules_name_only_metrics_that_there_are() {
     let used: BTreeSet<&str> = rules
         .split(|c: char| !c.is_alphanumeric() && c != '_')
         .filter(|word| word.starts_with("muster_"))
-        .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+        .map(|word| {
+            let part =
+                ["_bucket", "_count", "_sum"].into_iter().find_map(|end| word.strip_suffix(end));
+            part.unwrap_or(word)
+        })
         .collect();
     assert!(used.len() > 8, "{used:?}");
     let unknown: Vec<_> = used.into_iter().filter(|name| !names.contains(*name)).collect();
