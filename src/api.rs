@@ -31,6 +31,7 @@ pub mod dead_letters;
 mod events;
 mod explain;
 mod failure;
+mod heartbeats;
 mod incidents;
 mod intakes;
 mod maintenance;
@@ -135,6 +136,8 @@ pub fn router(parts: Parts) -> Router {
         .route("/v1/commands/{name}", get(commands::result).post(commands::at_large))
         .route("/v1/incidents/{id}/explain", get(explain::incident))
         .route("/v1/alerts/{id}/explain", get(explain::alert))
+        .route("/v1/heartbeats", get(heartbeats::list))
+        .route("/v1/heartbeats/{name}", post(heartbeats::beat))
         .route("/v1/silences", get(silences::list).post(silences::submit))
         .route("/v1/silences/preview", post(silences::preview))
         .route("/v1/silences/{id}", get(silences::one))
@@ -170,7 +173,7 @@ async fn around(State(parts): State<Arc<Parts>>, request: Request, next: Next) -
 }
 
 async fn no_such_route() -> Failure {
-    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/maintenance, /v1/commands, /metrics, /health/ready";
+    let message = "there is nothing here; see /v1/events, /v1/incidents, /v1/maintenance, /v1/heartbeats, /v1/commands, /metrics, /health/ready";
     Failure::new(StatusCode::NOT_FOUND, "no_such_route", message)
 }
 

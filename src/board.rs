@@ -23,6 +23,7 @@ use crate::wire::maintenance::StoredPlan;
 
 pub mod desk;
 pub mod follow;
+pub mod heartbeats;
 mod inhibit;
 pub mod mute;
 pub mod plans;
@@ -31,6 +32,7 @@ pub mod silences;
 
 pub use desk::Desk;
 pub use follow::{Follow, Loaded, RowLoader};
+pub use heartbeats::Heartbeats;
 use inhibit::Inhibitor;
 pub use mute::Mutes;
 pub use plans::Plans;
@@ -223,6 +225,7 @@ pub struct Board {
     index: RwLock<Index>,
     results: Results,
     plans: Plans,
+    heartbeats: Heartbeats,
     /// How many changes all timelines hold.
     timelines: AtomicUsize,
     inhibitor: RwLock<Inhibitor>,
@@ -268,6 +271,7 @@ impl Board {
             index: RwLock::default(),
             results: Results::default(),
             plans: Plans::default(),
+            heartbeats: Heartbeats::default(),
             timelines: AtomicUsize::new(0),
             inhibitor: RwLock::default(),
             writing: Mutex::default(),
@@ -385,6 +389,12 @@ impl Board {
     #[must_use]
     pub fn plans(&self) -> &Plans {
         &self.plans
+    }
+
+    /// What must be heard of, and when it was.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// What is shown is known to be current as of this time.

@@ -18,6 +18,7 @@ mod dead_letters;
 mod decode;
 mod demo;
 mod explain;
+mod heartbeats;
 mod incidents;
 mod maintenance;
 mod publish;
@@ -77,6 +78,8 @@ enum Command {
     Publish(Box<publish::Options>),
     /// Look at silences, and preview, create, edit or expire them over the HTTP API.
     Silences(silences::Options),
+    /// Beat a heartbeat, or list them.
+    Heartbeats(heartbeats::Options),
     /// Say why the alerts of an incident are together, or why an alert is where it is and what it
     /// nearly joined.
     Explain(explain::Options),
@@ -182,6 +185,7 @@ fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Maintenance(options) => maintenance::run(options),
         Command::Publish(options) => publish::run(*options),
         Command::Silences(options) => silences::run(options),
+        Command::Heartbeats(options) => heartbeats::run(options),
         Command::Explain(options) => explain::run(&options),
         Command::Token => token::run(),
         Command::Topics { config, .. } => topics::create(&config.load()?),

@@ -25,6 +25,7 @@ use enrich::Step;
 use fingerprint::{Cache, Told, Verdict};
 use foreign::Found;
 use glance::{Glance, glance};
+use heartbeats::Noticed;
 use hosts::Hosts;
 
 pub mod decode;
@@ -32,12 +33,14 @@ pub mod enrich;
 pub mod fingerprint;
 mod foreign;
 mod glance;
+pub mod heartbeats;
 pub mod hosts;
 mod scan;
 pub mod table;
 mod time;
 
 pub use fingerprint::Room;
+pub use heartbeats::Heartbeats;
 
 /// How much of its record's key a dead letter keeps, in bytes.
 const DEAD_KEY_BYTES: usize = 4_096;
@@ -198,6 +201,23 @@ impl Default for Limits {
     }
 }
 
+/// How far behind a reader of a log may be before that is an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LagLimit {
+    /// The most records that may be unread in a partition; 0: any number.
+    pub records: u64,
+    /// The longest that something may be unread; zero: any time.
+    pub age: Span,
+    /// How bad more is.
+    pub status: Status,
+}
+
+impl Default for LagLimit {
+    fn default() -> Self {
+        Self { records: 0, age: Span::from_secs(600), status: Status::Warning }
+    }
+}
+
 /// What collect goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -207,6 +227,10 @@ pub struct Settings {
     pub hosts: Hosts,
     /// What events get beside what their senders said, in order.
     pub enrich: Arc<[Step]>,
+    /// What must be heard of.
+    pub heartbeats: Heartbeats,
+    /// How far behind a reader may be.
+    pub lag: LagLimit,
     /// How many identities the suppression cache of one process holds.
     pub cache_max: usize,
     /// Limits on events.
@@ -219,6 +243,8 @@ impl Default for Settings {
             sources: vec![SourceSettings::new("defaults")],
             hosts: Hosts::default(),
             enrich: Arc::new([]),
+            heartbeats: Heartbeats::default(),
+            lag: LagLimit::default(),
             cache_max: 1_000_000,
             limits: Limits::default(),
         }
@@ -267,6 +293,8 @@ impl Settings {
             sources: sources.collect(),
             hosts: self.hosts.clone(),
             enrich: Arc::clone(&self.enrich),
+            heartbeats: self.heartbeats.clone(),
+            lag: self.lag.clone(),
             cache_max: running.cache_max,
             limits: self.limits.clone(),
         }
@@ -290,6 +318,7 @@ pub struct Collect {
     /// What reads the payloads of each origin; none for events in canonical form.
     decoders: Box<[Option<&'static Decoder>]>,
     cache: Cache,
+    noticed: Noticed,
     keys: [(u64, u64); 2],
     events: Vec<[u64; EventOutcome::COUNT]>,
     limited: [u64; Limit::ALL.len()],
@@ -319,6 +348,7 @@ impl Collect {
             origins,
             decoders,
             cache: Cache::new(room),
+            noticed: Noticed::new(keys[1]),
             keys,
             events,
             limited: [0; Limit::ALL.len()],
@@ -332,6 +362,11 @@ impl Collect {
         let source = self.source(seen.source);
         let settings = &self.settings.sources[source];
         if !(settings.statuses.is_empty() && settings.fields.is_empty()) {
+            return false;
+        }
+        if !self.settings.heartbeats.rules().is_empty()
+            && self.noticed.may_beat(seen.hash, seen.form, seen.arrival)
+        {
             return false;
         }
         let expire_after = settings.expire_after;
@@ -373,6 +408,7 @@ impl Collect {
         source: usize,
         out: &mut Output,
     ) -> EventOutcome {
+        self.notice(parsed, form, out);
         let Report::Status(status) = parsed.report else {
             return self.forward(parsed, source, Seen::default(), out);
         };
@@ -395,6 +431,23 @@ impl Collect {
                 }
                 self.forward(parsed, source, Seen::default(), out)
             }
+        }
+    }
+
+    /// Tells of the heartbeats that an event is a beat of, whatever becomes of it otherwise.
+    fn notice(&mut self, parsed: &Parsed<'_>, form: Option<NonZeroU64>, out: &mut Output) {
+        let settings = &self.settings;
+        if settings.heartbeats.rules().is_empty() {
+            return;
+        }
+        let hash = parsed.identity_hash(self.keys[0]);
+        let form = form.unwrap_or_else(|| NonZeroU64::MIN | parsed.digest(self.keys[1]));
+        if self.noticed.may_beat(hash, form, parsed.arrival) {
+            // What is cut of it is counted where it is forwarded.
+            let event = parsed.to_event(&settings.limits, &mut [0; Limit::ALL.len()]);
+            let heartbeats = &settings.heartbeats;
+            let records = self.noticed.beats(heartbeats, &event, (hash, form), parsed.arrival);
+            out.records.extend(records);
         }
     }
 
@@ -511,6 +564,7 @@ impl Stage for Collect {
     }
 
     fn seal(&mut self, out: &mut Output) {
+        self.noticed.seal();
         let none = vec![[0; EventOutcome::COUNT]; self.events.len()];
         out.tally = Tally {
             events: std::mem::replace(&mut self.events, none),

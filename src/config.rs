@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use ::config::{Environment, File, FileFormat};
 
+use crate::absence::Outwards;
 use crate::model::CorrelateSettings;
 use crate::model::silence::{InhibitRule, SilenceSettings};
 use crate::telemetry::logs::Format;
@@ -21,6 +22,7 @@ use crate::{api, collect, journal, kafka, notify};
 mod collect_section;
 mod correlate_section;
 mod enrich_section;
+mod heartbeat_section;
 mod journal_section;
 mod mute_section;
 mod notify_section;
@@ -61,6 +63,7 @@ pub struct Config {
     notify: notify::Settings,
     mute: mute_section::Mute,
     api: api::Settings,
+    heartbeat: Option<Outwards>,
     level: String,
     format: Format,
 }
@@ -179,7 +182,8 @@ impl Config {
     /// What collect goes by.
     #[must_use]
     pub fn collect(&self) -> collect::Settings {
-        self.collect.settings.clone()
+        let heartbeats = collect::Heartbeats::new(self.correlate.heartbeats.clone());
+        collect::Settings { heartbeats, ..self.collect.settings.clone() }
     }
 
     /// How many threads read events on Kafka; one everywhere else.
@@ -247,6 +251,12 @@ impl Config {
         self.api.clone()
     }
 
+    /// Muster's own heartbeat, if it has one.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Outwards> {
+        self.heartbeat.clone()
+    }
+
     /// Which log lines are written: a level or a tracing filter.
     #[must_use]
     pub fn log_level(&self) -> &str {
@@ -264,10 +274,15 @@ impl Config {
     pub fn changed(&self, other: &Self) -> Vec<&'static str> {
         let parts = [
             ("journal", self.journal != other.journal),
-            ("collect", self.collect != other.collect),
+            (
+                "collect",
+                self.collect != other.collect
+                    || self.correlate.heartbeats != other.correlate.heartbeats,
+            ),
             ("correlate", self.correlate != other.correlate),
             ("notify", self.notify != other.notify || self.mute != other.mute),
             ("api", self.api != other.api),
+            ("heartbeat", self.heartbeat != other.heartbeat),
             ("log", self.level != other.level || self.format != other.format),
         ];
         parts.into_iter().filter_map(|(part, differs)| differs.then_some(part)).collect()
@@ -314,6 +329,7 @@ impl Config {
     pub fn outside(&self) -> Vec<Problem> {
         let mut problems = notify_section::unreadable(&self.notify);
         problems.extend(senders_section::unreadable(&self.api.senders));
+        problems.extend(heartbeat_section::unreadable(self.heartbeat.as_ref()));
         problems
     }
 
@@ -325,10 +341,17 @@ impl Config {
         vec![
             format!("journal: {}", self.journal.summary()),
             format!("collect: {}", self.collect.summary()),
-            format!("correlate: patterns {patterns}{}", self.correlate.topology_summary()),
+            format!(
+                "correlate: patterns {patterns}{}{}",
+                self.correlate.topology_summary(),
+                heartbeat_section::summary(&self.correlate.heartbeats)
+            ),
             format!("notify: {}", notify_section::summary(&self.notify)),
             format!("api: http://{}", self.api.listen),
         ]
+        .into_iter()
+        .chain(self.heartbeat.as_ref().map(|own| format!("heartbeat: every {}", own.every)))
+        .collect()
     }
 }
 
@@ -344,6 +367,7 @@ impl fmt::Debug for Config {
             .field("notify", &self.notify)
             .field("mute", &self.mute)
             .field("api", &self.api)
+            .field("heartbeat", &self.heartbeat)
             .field("level", &self.level)
             .field("format", &self.format)
             .finish()
@@ -395,9 +419,10 @@ fn read_all(mut root: Node<'_>) -> Config {
     let (notify, mute) = notify_section::read(root.table("notify"));
     let mut api = server_section::read_api(root.table("api"));
     api.senders = Arc::clone(&collect.senders);
+    let heartbeat = heartbeat_section::outwards(root.table("heartbeat"));
     let (level, format) = server_section::read_log(root.table("log"));
     root.finish();
-    Config { journal, collect, correlate, notify, mute, api, level, format }
+    Config { journal, collect, correlate, notify, mute, api, heartbeat, level, format }
 }
 
 fn list(problems: &[Problem]) -> String {

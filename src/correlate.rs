@@ -4,7 +4,8 @@
 //! fall. `alerts` decides what an update means for its identity, `flapping` whether its status is
 //! told, `chronic` whether it fires steadily, `maintenance` whether it counts, `join` which incident
 //! an alert belongs to, `hold` whether that is told, `near` what is near it by the `topology`,
-//! `lifecycle` opens, ends and forgets, `report` tells what became of an incident; `state` holds it all and knows which rows changed. What
+//! `heartbeats` which silence is a problem, `lifecycle` opens, ends and forgets, `report` tells what
+//! became of an incident; `state` holds it all and knows which rows changed. What
 //! people ask for comes by `commands`: `people`, `by_hand`, `reshape` and `recorrelate` do it,
 //! `requests` remembers it. It cannot fail: what it cannot read is set aside as a dead letter.
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use crate::collect::decode::Rejected;
 use crate::collect::{Origin, dead_letter};
-use crate::model::{CorrelateSettings, IncidentId, Timestamp, Topology};
+use crate::model::{Beat, CorrelateSettings, IncidentId, Pulse, Timestamp, Topology};
 use crate::stage::{
     Kind, Limit, Outgoing, Output, Reason, Record, Route, RowError, Slot, Stage, Tally, Topic,
 };
@@ -28,6 +29,7 @@ mod chronic;
 mod commands;
 mod deadlines;
 mod flapping;
+mod heartbeats;
 mod held;
 mod hold;
 mod join;
@@ -51,6 +53,8 @@ pub struct Correlate {
     wanted: Arc<[u8]>,
     /// What became of the command that the present record is.
     asked: Option<commands::Asked>,
+    /// The probe that the present record is.
+    probed: Option<Box<str>>,
     /// The topology that they name, with its graph.
     wanted_topology: Option<Topology>,
     tally: Tally,
@@ -67,6 +71,7 @@ impl Correlate {
             state,
             wanted: wire::settings::encode(wanted).into(),
             asked: None,
+            probed: None,
             wanted_topology: wanted.topology.clone(),
             tally: Tally::default(),
         }
@@ -111,6 +116,11 @@ impl Correlate {
         self.state.plans().asked_for()
     }
 
+    /// Every heartbeat that is watched, by name and value.
+    pub fn heartbeats(&self) -> impl Iterator<Item = &crate::model::Beating> {
+        self.state.heartbeats.all()
+    }
+
     fn read(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) -> Touched {
         let mut touched = Touched::default();
         let now = self.state.advance(record.time, record.offset);
@@ -127,21 +137,28 @@ impl Correlate {
                 self.asked = Some(commands::take(&mut self.state, &mut touched, now, command));
             }),
             Kind::Settings => wire::settings::decode(bytes).and_then(|settings| {
+                let before = self.state.shared_settings();
                 self.state.go_by(settings, bytes)?;
                 maintenance::configured(&mut self.state, now);
+                heartbeats::configured(&mut self.state, now, &before);
                 Ok(())
             }),
             Kind::Topology => {
                 wire::topology::decode(bytes).and_then(|part| self.state.add_part(part))
             }
+            Kind::Heartbeat => {
+                wire::heartbeat::decode(bytes).map(|beat| self.hear(&mut touched, now, beat))
+            }
             Kind::Tick => Ok(()),
             _ => Err(WireError(format!("a {} record", record.kind.as_str()))),
         };
+        heartbeats::tidy(&mut self.state, &mut touched, now);
         let by = self.asked.as_ref().and_then(commands::plans_changed_by);
         maintenance::sweep(&mut self.state, &mut touched, now, by);
         if let Err(error) = read {
             let message = format!(
-                "{error}; correlate reads updates, touches, ticks, settings, topologies and commands"
+                "{error}; correlate reads updates, touches, ticks, settings, topologies, \
+                 heartbeats and commands"
             );
             let rejected = Rejected {
                 index: None,
@@ -158,6 +175,16 @@ impl Correlate {
             ));
         }
         touched
+    }
+
+    fn hear(&mut self, touched: &mut Touched, now: Timestamp, beat: Beat) {
+        match beat {
+            Beat::Of { name, value, kept_back } => {
+                heartbeats::beat(&mut self.state, touched, now, (name, value), kept_back);
+            }
+            Beat::Watch(watch) => heartbeats::watch(&mut self.state, touched, now, watch),
+            Beat::Probe(id) => self.probed = Some(id),
+        }
     }
 
     fn fire_timers(&mut self, now: Timestamp, touched: &mut Touched) {
@@ -178,6 +205,26 @@ impl Correlate {
                     people::sleep_is_over(&mut self.state, touched, incident);
                 }
             }
+        }
+    }
+
+    /// Tells of heartbeats that changed, and answers a probe.
+    fn tell_heartbeats(&mut self, partition: u32, out: &mut Output) {
+        let told = self.state.heartbeats.take_told().map(Pulse::Is);
+        let probed = self.probed.take().map(|id| Pulse::Probed { id, partition });
+        for pulse in told.chain(probed) {
+            let key = match &pulse {
+                Pulse::Is(beating) => wire::heartbeat::key(&beating.name, &beating.value),
+                Pulse::Probed { .. } => Vec::new(),
+            };
+            out.records.push(Outgoing {
+                topic: Topic::Incidents,
+                route: Route::Hash(u64::from(partition)),
+                kind: Kind::Heartbeat,
+                key,
+                value: wire::heartbeat::encode_pulse(&pulse),
+                headers: Vec::new(),
+            });
         }
     }
 
@@ -216,6 +263,7 @@ impl Stage for Correlate {
     fn apply(&mut self, slot: Slot, record: &Record<'_>, out: &mut Output) {
         let touched = self.read(slot, record, out);
         self.report(record.time, touched, out);
+        self.tell_heartbeats(slot.partition, out);
         if let Some(asked) = self.asked.take() {
             out.records.push(commands::answer(&mut self.state, slot.partition, asked));
         }
@@ -232,6 +280,9 @@ impl Stage for Correlate {
         out.tally.limited[Limit::AlertsCut as usize] += self.state.take_alerts_cut();
         out.tally.limited[Limit::ChronicForgotten as usize] += self.state.take_rates_dropped();
         out.tally.limited[Limit::NearCut as usize] += self.state.take_near_cut();
+        let (full, unknown) = self.state.heartbeats.take_dropped();
+        out.tally.limited[Limit::HeartbeatsFull as usize] += full;
+        out.tally.limited[Limit::BeatUnknown as usize] += unknown;
         out.tally.open = Some(self.state.open());
     }
 

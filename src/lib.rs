@@ -36,10 +36,11 @@
 //! replay: collect, correlate, model, stage, wire
 //! board: clock, journal, model, shutdown, stage, telemetry, wire
 //! worker: board, clock, collect, correlate, decoders, journal, live, model, notify, shutdown, stage, telemetry, wire
+//! absence: clock, collect, journal, live, model, shutdown, stage, telemetry, wire
 //! api: board, clock, collect, decoders, explain, live, model, shutdown, stage, telemetry, wire, worker
-//! config: api, board, collect, correlate, decoders, journal, kafka, model, notify, stage, telemetry, worker
+//! config: absence, api, board, collect, correlate, decoders, journal, kafka, model, notify, stage, telemetry, worker
 //! testing: clock, collect, correlate, journal, kafka, model, notify, replay, stage, telemetry, wire
-//! cli: api, board, clock, collect, config, correlate, decoders, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
+//! cli: absence, api, board, clock, collect, config, correlate, decoders, journal, kafka, live, model, notify, replay, shutdown, simulate, stage, telemetry, wire, worker
 //! ```
 //!
 //! # What always holds, and the test that shows it
@@ -60,6 +61,7 @@
 //! 10. In = forwarded + repeats + late + rejected: `laws`; `bad_input`, also on the whole
 //!     program.
 
+pub mod absence;
 pub mod api;
 pub mod board;
 pub mod cli;

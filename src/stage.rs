@@ -98,6 +98,9 @@ pub enum Kind {
     Settings,
     /// What somebody asks for (`muster.alerts`).
     Command,
+    /// A heartbeat beats, whether collect reads what is sent, or a probe (`muster.alerts`); what
+    /// correlate says of them (`muster.incidents`).
+    Heartbeat,
     /// A part of a topology that a settings record after it names (`muster.alerts`).
     Topology,
     /// A row of a changelog.
@@ -115,7 +118,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Raw,
         Self::Event,
         Self::Update,
@@ -123,6 +126,7 @@ impl Kind {
         Self::Tick,
         Self::Settings,
         Self::Command,
+        Self::Heartbeat,
         Self::Topology,
         Self::Row,
         Self::Change,
@@ -142,6 +146,7 @@ impl Kind {
             Self::Tick => "tick",
             Self::Settings => "settings",
             Self::Command => "command",
+            Self::Heartbeat => "heartbeat",
             Self::Topology => "topology",
             Self::Row => "row",
             Self::Change => "change",
@@ -390,6 +395,10 @@ pub struct Open {
     pub incidents: u64,
     /// Those of them of which nobody is told, since their patterns ask for more alerts.
     pub held: u64,
+    /// Heartbeats that are watched, each value of one for itself.
+    pub heartbeats: u64,
+    /// Those of them that are missed.
+    pub missed: u64,
 }
 
 /// What a stage counted since it last handed it out. Plain numbers; `telemetry` shows them.
@@ -441,11 +450,15 @@ pub enum Limit {
     NearCut,
     /// A step of enrichment went wrong or found no room for a tag, and was left out.
     EnrichFailed,
+    /// A heartbeat's beat was for a value for which there was no room.
+    HeartbeatsFull,
+    /// A beat was of no heartbeat that the settings in force name, or not as they have it.
+    BeatUnknown,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ValueCut,
         Self::DescriptionCut,
         Self::TimeClamped,
@@ -458,6 +471,8 @@ impl Limit {
         Self::ChronicForgotten,
         Self::NearCut,
         Self::EnrichFailed,
+        Self::HeartbeatsFull,
+        Self::BeatUnknown,
     ];
 
     /// The metric's `limit` label.
@@ -476,6 +491,8 @@ impl Limit {
             Self::ChronicForgotten => "chronic_forgotten",
             Self::NearCut => "near_cut",
             Self::EnrichFailed => "enrich_failed",
+            Self::HeartbeatsFull => "heartbeats_full",
+            Self::BeatUnknown => "beat_unknown",
         }
     }
 }

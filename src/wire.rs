@@ -8,6 +8,7 @@ pub mod command;
 mod common;
 pub mod dead_letter;
 pub mod event;
+pub mod heartbeat;
 mod hold;
 pub mod ledger;
 pub mod maintenance;

@@ -16,6 +16,7 @@ use crate::journal::{Appender, Batch, Class, Commit, Feed, JournalError, Polled}
 use crate::model::{Span, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::stage::{Kind, Offset, Open, Outgoing, Output, Route, Slot, Stage, Topic};
+use crate::telemetry::health::{Lag, Reader};
 use crate::telemetry::{Health, Metrics};
 
 pub mod commands;
@@ -117,6 +118,8 @@ impl<S: Stage> Worker<S> {
             failures: 0,
             lag_asked: Stopwatch::start(),
             shown: BTreeSet::new(),
+            next: BTreeMap::new(),
+            reader: health.reader(name),
         };
         let ended = running.run();
         match &ended {
@@ -140,6 +143,10 @@ struct Running<S> {
     lag_asked: Stopwatch,
     /// Partitions whose open alerts and incidents are shown.
     shown: BTreeSet<Slot>,
+    /// The first record of each partition that was not committed.
+    next: BTreeMap<Slot, Offset>,
+    /// Says how far it is.
+    reader: Reader,
 }
 
 impl<S: Stage> Running<S> {
@@ -239,6 +246,7 @@ impl<S: Stage> Running<S> {
             let home = self.home(*slot);
             self.stages.remove(&home);
             self.ticked.remove(&home);
+            self.next.remove(slot);
             if self.shown.remove(&home) {
                 self.show_open(home, Open::default());
             }
@@ -304,7 +312,9 @@ impl<S: Stage> Running<S> {
         }
         commit.records = output.records;
         let watch = Stopwatch::start();
+        let reached = commit.positions.clone();
         self.worker.feed.commit(commit)?;
+        self.next.extend(reached);
         self.worker.metrics.commit_seconds.observe(watch.elapsed());
         self.recovered();
         self.count(tallies, newest);
@@ -341,7 +351,8 @@ impl<S: Stage> Running<S> {
     }
 
     fn show_open(&self, slot: Slot, open: Open) {
-        let Open { alerts, flapping, chronic, maintenance, incidents, held } = open;
+        let Open { alerts, flapping, chronic, maintenance, incidents, held, heartbeats, missed } =
+            open;
         let partition = slot.partition.to_string();
         let metrics = &self.worker.metrics;
         metrics.alerts_open.with_label_values(&[&partition]).set(gauge(alerts));
@@ -350,6 +361,9 @@ impl<S: Stage> Running<S> {
         metrics.alerts_maintenance.with_label_values(&[&partition]).set(gauge(maintenance));
         metrics.incidents_open.with_label_values(&[&partition]).set(gauge(incidents));
         metrics.incidents_held.with_label_values(&[&partition]).set(gauge(held));
+        let heartbeat = |state| metrics.heartbeats.with_label_values(&[partition.as_str(), state]);
+        heartbeat("ok").set(gauge(heartbeats - missed));
+        heartbeat("missed").set(gauge(missed));
     }
 
     /// Nothing arrives: where a deadline has passed, a tick moves the log's time on.
@@ -394,6 +408,7 @@ impl<S: Stage> Running<S> {
         self.worker.metrics.rewinds.with_label_values(&[self.worker.name]).inc();
         self.stages.clear();
         self.ticked.clear();
+        self.next.clear();
         self.stand_in();
         let pause = BACKOFF_MS[self.failures.min(BACKOFF_MS.len() - 1)];
         self.failures += 1;
@@ -407,11 +422,16 @@ impl<S: Stage> Running<S> {
             return;
         }
         self.lag_asked = Stopwatch::start();
+        let mut lags = Vec::new();
         for (slot, lag) in self.worker.feed.lag() {
-            let topic = self.worker.inputs.get(usize::from(slot.input)).map_or("", |name| name);
-            let labels = [self.worker.name, topic, &slot.partition.to_string()];
+            let topic = self.worker.inputs.get(usize::from(slot.input));
+            let topic = topic.map_or_else(|| "".into(), Arc::clone);
+            let labels = [self.worker.name, &topic, &slot.partition.to_string()];
             self.worker.metrics.lag.with_label_values(&labels).set(gauge(lag));
+            let next = self.next.get(&slot).map(|next| next.0);
+            lags.push(Lag { topic, partition: slot.partition, records: lag, next });
         }
+        self.reader.is_at(lags);
     }
 }
 

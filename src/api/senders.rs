@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use super::take::Taken;
 use super::{Parts, sns};
 use crate::collect::Origin;
 use crate::decoders::{Decoder, form};
+use crate::model::alert::MUSTER;
 
 /// A header of our own that may hold a token, for senders that use the others up.
 pub(super) const TOKEN_HEADER: &str = "x-muster-token";
@@ -356,13 +357,8 @@ enum Written {
 /// Everything in a request that may be a token: headers, query, and the fields that the format has for
 /// it.
 fn shown(taken: &Taken, decoder: Option<&str>) -> Vec<Shown> {
-    let mut keys: Vec<(Cow<'_, str>, Option<Place>)> = Vec::new();
-    if let Some(value) = taken.header("authorization") {
-        keys.extend(authorization(value).map(|key| (key, None)));
-    }
-    for name in ["x-api-key", TOKEN_HEADER] {
-        keys.extend(taken.header(name).map(|key| (Cow::Borrowed(key), None)));
-    }
+    let mut keys: Vec<(Cow<'_, str>, Option<Place>)> =
+        in_headers(&taken.headers).into_iter().map(|key| (key, None)).collect();
     for (name, value) in taken.query() {
         if IN_QUERY.contains(&name.to_ascii_lowercase().as_str()) {
             keys.push((Cow::Owned(value), None));
@@ -379,6 +375,29 @@ fn shown(taken: &Taken, decoder: Option<&str>) -> Vec<Shown> {
         .take(SHOWN_MAX)
         .map(|(key, at)| Shown { hash: TokenHash::of(&key), at })
         .collect()
+}
+
+/// The keys in a request's headers.
+fn in_headers(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let own = ["x-api-key", TOKEN_HEADER].into_iter().filter_map(text).map(Cow::Borrowed);
+    text("authorization").and_then(authorization).into_iter().chain(own).collect()
+}
+
+/// Lets somebody beat a heartbeat: who shows a token of the source `muster`, in a header, where that
+/// has any.
+pub(super) fn admit_beat(parts: &Parts, headers: &HeaderMap) -> Result<(), Failure> {
+    let senders = Arc::clone(&parts.settings.get().senders);
+    let tokens = senders.tokens(MUSTER);
+    let shown: Vec<Shown> = in_headers(headers)
+        .into_iter()
+        .filter(|key| !key.is_empty() && key.len() <= TOKEN_BYTES)
+        .map(|key| Shown { hash: TokenHash::of(&key), at: None })
+        .collect();
+    if tokens.is_empty() || any(tokens, &shown).is_some() {
+        return Ok(());
+    }
+    Err(refuse(parts, MUSTER, Why::of(&shown)))
 }
 
 /// The key of `Bearer KEY`, `GenieKey KEY`, `Token token=KEY`, or the password of `Basic …`.

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::Board;
 use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Batch, Class, Followed, From, Journal, JournalError};
-use crate::model::{Change, CommandResult};
+use crate::model::{Beating, Change, CommandResult, Pulse};
 use crate::shutdown::Shutdown;
 use crate::stage::{Kind, RowError, Topic};
 use crate::telemetry::{Health, Metrics};
@@ -34,6 +34,8 @@ pub struct Loaded {
     pub results: Vec<CommandResult>,
     /// The maintenance plans that people asked for, with the partition that has them.
     pub plans: Vec<(u32, StoredPlan)>,
+    /// What must be heard of, and when it was.
+    pub heartbeats: Vec<Beating>,
 }
 
 /// Makes incidents of correlate's rows.
@@ -132,11 +134,12 @@ impl Follow {
                 }
                 Followed::Idle => {}
                 Followed::CaughtUp => {
-                    let Loaded { incidents, results, plans } =
+                    let Loaded { incidents, results, plans, heartbeats } =
                         self.rows.finish().map_err(unreadable)?;
                     results.into_iter().for_each(|result| self.board.learn(result));
                     // After the results, which come in no order: rows are what they led to.
                     self.board.load_plans(plans);
+                    self.board.heartbeats().load(heartbeats);
                     let count = incidents.len();
                     self.board.load(self.clock.now(), incidents);
                     info!(incidents = count, took_ms = watch.elapsed().as_millis(), "board loaded");
@@ -157,6 +160,12 @@ impl Follow {
                 }),
                 (Kind::CommandResult, Some(value)) => {
                     wire::command::decode_result(value).map(|result| self.board.learn(result))
+                }
+                (Kind::Heartbeat, Some(value)) => {
+                    wire::heartbeat::decode_pulse(value).map(|pulse| match pulse {
+                        Pulse::Is(row) => self.board.heartbeats().put(row),
+                        Pulse::Probed { id, partition } => self.health.saw(PART, &id, partition),
+                    })
                 }
                 _ => Ok(()),
             };

@@ -3,6 +3,7 @@
 //! One question, one answer; what the other side refuses is told in its own words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_MAX: usize = 64 << 20;
 /// Where the API is, unless `--api` says so.
 const ENVIRONMENT: &str = "MUSTER_API";
+const TOKEN_ENVIRONMENT: &str = "MUSTER_API_TOKEN_FILE";
 
 /// Where a running Muster is.
 #[derive(Debug, Clone, clap::Args)]
@@ -29,6 +31,10 @@ pub(super) struct Api {
     /// else the config's `api.listen`.
     #[arg(long, value_name = "URL", global = true)]
     api: Option<String>,
+    /// A file with a token to show, for the source `muster` or for a proxy in front; else the one that
+    /// the environment variable MUSTER_API_TOKEN_FILE names.
+    #[arg(long, value_name = "FILE", global = true)]
+    api_token_file: Option<PathBuf>,
 }
 
 /// What is asked.
@@ -59,7 +65,8 @@ impl Api {
         if !question.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&question.query);
         }
-        let (status, bytes) = run::runtime()?.block_on(exchange(&url, question))?;
+        let token = self.token()?;
+        let (status, bytes) = run::runtime()?.block_on(exchange(&url, question, token))?;
         let answer = serde_json::from_slice(&bytes).map_err(|error| {
             Failure::other(format!("{url}: {status}, and no JSON ({error}); is that Muster?"))
         })?;
@@ -69,6 +76,18 @@ impl Api {
     /// The config that it may be found by.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         self.config.load()
+    }
+
+    fn token(&self) -> Result<Option<String>, Failure> {
+        let given = std::env::var_os(TOKEN_ENVIRONMENT).map(PathBuf::from);
+        let Some(path) = self.api_token_file.clone().or(given) else { return Ok(None) };
+        let told = |why: &str| Failure::usage(format!("the token file {} {why}", path.display()));
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| told(&format!("cannot be read: {error}")))?;
+        match text.trim() {
+            "" => Err(told("is empty")),
+            token => Ok(Some(token.to_owned())),
+        }
     }
 
     fn base(&self) -> Result<Url, Failure> {
@@ -111,7 +130,11 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn exchange(url: &Url, question: &Question) -> Result<(StatusCode, Vec<u8>), Failure> {
+async fn exchange(
+    url: &Url,
+    question: &Question,
+    token: Option<String>,
+) -> Result<(StatusCode, Vec<u8>), Failure> {
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .timeout(PATIENCE)
@@ -140,6 +163,9 @@ async fn exchange(url: &Url, question: &Question) -> Result<(StatusCode, Vec<u8>
     let mut request = client.request(question.method.clone(), url.clone());
     if let Some(body) = &question.body {
         request = request.json(body);
+    }
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
     }
     let mut response = request.send().await.map_err(failed)?;
     let mut bytes = Vec::new();

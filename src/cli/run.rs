@@ -15,6 +15,8 @@ use tokio::runtime::Runtime;
 use tracing::{error, info};
 
 use super::Failure;
+use crate::absence::outwards::Sender;
+use crate::absence::watch::Watcher;
 use crate::api;
 use crate::api::reload::Reload;
 use crate::board::silences::Watch;
@@ -43,7 +45,7 @@ use crate::worker::{Sharing, Worker};
 
 use edges::Following;
 pub use reload::Reread;
-use reload::{Anew, InForce, Reloader, Wanted};
+use reload::{Anew, InForce, Reloader, Wanted, of_partition};
 
 mod edges;
 mod reload;
@@ -257,6 +259,10 @@ impl Starting<'_> {
         // so that nothing is handed to somebody who is not there yet.
         // Every instance is scraped and asked for its health, whatever its stages.
         let api = order.part("api");
+        let heartbeat =
+            (has(StageName::Api) || has(StageName::Notify)).then(|| order.part("own heartbeat"));
+        let watch =
+            (has(StageName::Collect) || has(StageName::Correlate)).then(|| order.part("watch"));
         let mut collecting = Vec::new();
         let plan = self.collectors(has(StageName::Collect), intakes)?;
         for _ in &plan.workers {
@@ -286,6 +292,12 @@ impl Starting<'_> {
         }
         for (worker, handles) in plan.workers.into_iter().zip(collecting) {
             self.collect(worker, handles)?;
+        }
+        if let Some(handles) = watch {
+            self.watch(has(StageName::Collect), handles)?;
+        }
+        if let Some(handles) = heartbeat {
+            self.own_heartbeat(has(StageName::Notify), handles)?;
         }
         let both = both.filter(|_| has(StageName::Api));
         let desk = both.map(|(board, silences)| self.desk(board, silences)).transpose()?;
@@ -320,6 +332,7 @@ impl Starting<'_> {
     fn correlate(&self, (stop, busy): Handles) -> Result<(), Failure> {
         let settings = self.in_force.correlate.clone();
         let wanted = settings.clone();
+        let partitions = self.parts.journal.partitions(Topic::Alerts);
         // Before anything is read: what is reloaded meanwhile is noticed.
         wanted.apply(wanted.version());
         let assigned = Shutdown::new();
@@ -327,8 +340,10 @@ impl Starting<'_> {
             name: Group::Correlate.as_str(),
             inputs: Arc::new([Topic::Alerts.as_str().into()]),
             feed: self.journal(|journal| journal.feed(Group::Correlate))?,
-            make: Box::new(move |_| Correlate::new(&settings.get())),
-            renew: Box::new(Wanted(wanted)),
+            make: Box::new(move |slot| {
+                Correlate::new(&of_partition(&settings.get(), (slot.partition, partitions)))
+            }),
+            renew: Box::new(Wanted(wanted, partitions)),
             sharing: Sharing::PerPartition,
             appender: Some(self.journal(|journal| journal.appender())?),
             clock: Arc::clone(&self.parts.clock),
@@ -369,6 +384,48 @@ impl Starting<'_> {
             assigned: Shutdown::new(),
         };
         self.thread(name, busy, move || worker.run())
+    }
+
+    /// Says in correlate's log how collect is.
+    fn watch(&self, collects: bool, (stop, busy): Handles) -> Result<(), Failure> {
+        let watcher = Watcher {
+            settings: self.in_force.collect.clone(),
+            health: self.health.clone(),
+            appender: self.journal(|journal| journal.appender())?,
+            partitions: self.parts.journal.partitions(Topic::Alerts),
+            collects,
+            instance: self.parts.config.instance().into(),
+            clock: Arc::clone(&self.parts.clock),
+            stop,
+        };
+        self.thread("watch", busy, move || {
+            watcher.run();
+            Ok(())
+        })
+    }
+
+    /// Tells somebody outside that everything works.
+    fn own_heartbeat(&self, notifies: bool, (stop, busy): Handles) -> Result<(), Failure> {
+        let mut witnesses = vec!["board"];
+        // On Kafka another instance may be the one that tells of a partition's incidents.
+        if notifies && matches!(self.parts.config.journal(), JournalSettings::Sqlite(_)) {
+            witnesses.push("notify");
+        }
+        let appender = self.journal(|journal| journal.appender())?;
+        let sender = Sender {
+            settings: self.in_force.heartbeat.clone(),
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+            appender: Arc::new(Mutex::new(appender)),
+            partitions: self.parts.journal.partitions(Topic::Alerts),
+            witnesses,
+            stop,
+        };
+        self.runtime.spawn(async move {
+            sender.run().await;
+            drop(busy);
+        });
+        Ok(())
     }
 
     fn board(&self, (stop, busy): Handles) -> Result<Arc<Board>, Failure> {

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::enrich_section;
 use super::journal_section::{Journal, brokers, check_topic, client_settings, mask};
 use super::read::{Node, size};
-use super::senders_section;
+use super::{enrich_section, heartbeat_section, senders_section};
 use crate::api::{Sender, Senders};
-use crate::collect::{Field, Limits, Settings, SoftStates, SourceSettings};
+use crate::collect::{Field, Heartbeats, Limits, Settings, SoftStates, SourceSettings};
 use crate::decoders::{self, Decoder};
 use crate::kafka::{SourceTopic, Start};
 use crate::model::{Span, Status};
@@ -63,6 +62,9 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Collect {
         sources,
         hosts,
         enrich,
+        // They stand with correlate, which goes by them.
+        heartbeats: Heartbeats::default(),
+        lag: heartbeat_section::lag(node.table("lag")),
         cache_max: size(node.count("cache_max", 1_000_000, 1_000, 1_000_000_000)),
         limits: limits(node.table("limits")),
     };

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use super::journal_section::{Journal, brokers, check_topic, client_settings};
 use super::read::{Node, size};
 use super::topology_topic::TopologyTopic;
-use super::{Problem, topology_file};
+use super::{Problem, heartbeat_section, topology_file};
 use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
 use crate::model::{
-    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Near, Pattern,
-    Plan, Span, Topology,
+    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Heartbeat, MaintenanceId, Near,
+    Pattern, Plan, Span, Topology,
 };
 
 const HOUR: Span = Span::from_secs(3_600);
@@ -60,6 +60,7 @@ pub(super) struct Correlate {
     pub(super) ok_memory_max: usize,
     pub(super) patterns: Vec<Entry>,
     pub(super) maintenance: Vec<Plan>,
+    pub(super) heartbeats: Vec<Heartbeat>,
     topology: TopologyFile,
 }
 
@@ -92,6 +93,7 @@ impl Correlate {
             ok_memory_max: self.ok_memory_max,
             patterns: enabled.map(|entry| entry.pattern.clone()).collect(),
             maintenance: self.maintenance.clone(),
+            heartbeats: self.heartbeats.clone(),
             topology: self.topology.loaded.clone(),
         }
     }
@@ -192,6 +194,7 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Correlate {
         }
     };
     let maintenance = maintenance(&mut node);
+    let heartbeats = heartbeat_section::heartbeats(&mut node);
     node.finish();
     let ok_memory_max = size(ok_memory_max);
     Correlate {
@@ -202,6 +205,7 @@ pub(super) fn read(mut node: Node<'_>, journal: &Journal) -> Correlate {
         ok_memory_max,
         patterns,
         maintenance,
+        heartbeats,
         topology,
     }
 }

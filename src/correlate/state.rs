@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::chronic::Rates;
 use super::deadlines::{Timer, expires_at, leaves_at, promised, update_due};
+use super::heartbeats::Heartbeats;
 use super::held::Held;
 use super::maintenance::Plans;
 use super::pairs;
@@ -57,6 +58,8 @@ pub(super) struct State {
     oks: BTreeMap<Identity, RememberedOk>,
     oks_by_age: BTreeSet<(Timestamp, Identity)>,
     plans: Plans,
+    /// What must be heard of.
+    pub(super) heartbeats: Heartbeats,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// How often identities began to fire lately.
     rates: Rates,
@@ -95,6 +98,7 @@ impl Default for State {
             oks: BTreeMap::new(),
             oks_by_age: BTreeSet::new(),
             plans: Plans::default(),
+            heartbeats: Heartbeats::default(),
             timers: BTreeSet::new(),
             rates: Rates::default(),
             leaving: BTreeSet::new(),
@@ -377,6 +381,7 @@ impl State {
         let mut rows: Vec<Row> = dirty.into_iter().map(|dirty| self.row(dirty)).collect();
         rows.extend(self.requests.take_rows());
         rows.extend(self.rates.take_rows());
+        rows.extend(self.heartbeats.take_rows());
         self.mark.commits += 1;
         if let Some(digest) = self.digest().map(Box::<str>::from) {
             self.graphs.settle(&digest);
@@ -400,6 +405,8 @@ impl State {
             }
             CorrelateRow::Plan(stored) => self.plans.restore(*stored),
             CorrelateRow::Sweep(sweep) => self.plans.restore_sweep(sweep),
+            CorrelateRow::Heartbeat(row) => self.heartbeats.restore(*row),
+            CorrelateRow::Watched(watched) => self.heartbeats.restore_watched(watched),
             CorrelateRow::Settings(bytes) => {
                 let settings = settings::decode(&bytes)?;
                 self.patterns = pairs::index(&settings);
@@ -588,13 +595,16 @@ impl State {
             maintenance: self.maintained,
             incidents: self.open,
             held: self.held,
+            heartbeats: self.heartbeats.counted().0,
+            missed: self.heartbeats.counted().1,
         }
     }
 
     /// When the next timer is due.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(deadline, _)| *deadline);
-        timer.into_iter().chain(self.plans.sweep_due()).min()
+        let gone = self.heartbeats.has_gone().then_some(self.mark.now);
+        timer.into_iter().chain(self.plans.sweep_due()).chain(gone).min()
     }
 
     fn row(&self, dirty: Dirty) -> Row {

@@ -145,19 +145,39 @@ impl PlanText {
     }
 }
 
+impl PlanText {
+    /// Reads only when it is.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_schedule(&self) -> Result<Schedule, Vec<PlanProblem>> {
+        let mut reader = Reader { text: self, problems: Vec::new() };
+        let schedule = reader.schedule();
+        schedule.filter(|_| reader.problems.is_empty()).ok_or(reader.problems)
+    }
+}
+
 impl From<&Plan> for PlanText {
     /// The one way in which a plan is written, so that equal plans are equal texts.
     fn from(plan: &Plan) -> Self {
-        let text = Self {
+        Self {
             name: Some(plan.name.to_string()),
             matchers: plan.matchers.iter().map(ToString::to_string).collect(),
             comment: (!plan.comment.is_empty()).then(|| plan.comment.to_string()),
-            ..Self::default()
-        };
-        match &plan.schedule {
-            Schedule::Once(window) => {
-                Self { from: Some(show(window.start)), to: Some(show(window.end)), ..text }
-            }
+            ..Self::from(&plan.schedule)
+        }
+    }
+}
+
+impl From<&Schedule> for PlanText {
+    /// When, and nothing else.
+    fn from(schedule: &Schedule) -> Self {
+        match schedule {
+            Schedule::Once(window) => Self {
+                from: Some(show(window.start)),
+                to: Some(show(window.end)),
+                ..Self::default()
+            },
             Schedule::Recurring(recurring) => {
                 let (every, on) = show_days(&recurring.every);
                 let (hour, minute) = recurring.at;
@@ -169,7 +189,7 @@ impl From<&Plan> for PlanText {
                     at: Some(format!("{hour:02}:{minute:02}")),
                     lasts: Some(recurring.lasts.to_string()),
                     time_zone: Some(recurring.zone.name().to_owned()),
-                    ..text
+                    ..Self::default()
                 }
             }
         }

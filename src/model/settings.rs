@@ -3,6 +3,7 @@
 //! It reaches correlate as a record in its log, never from the config directly, so that a replay
 //! goes by the same rules at the same place.
 
+use super::heartbeat::Heartbeat;
 use super::maintenance::Plan;
 use super::matcher::Matchers;
 use super::rate::{Chronic, ChronicSettings};
@@ -89,6 +90,8 @@ pub struct CorrelateSettings {
     pub patterns: Vec<Pattern>,
     /// Planned work that the config names.
     pub maintenance: Vec<Plan>,
+    /// What must be heard of again and again.
+    pub heartbeats: Vec<Heartbeat>,
     /// What is near what, where that is known.
     pub topology: Option<Topology>,
 }
@@ -104,6 +107,7 @@ impl Default for CorrelateSettings {
             ok_memory_max: 200_000,
             patterns: Vec::new(),
             maintenance: Vec::new(),
+            heartbeats: Vec::new(),
             topology: None,
         }
     }

@@ -50,7 +50,10 @@ struct Partition {
 impl LogReplay {
     /// A replay by these settings.
     #[must_use]
-    pub fn new(settings: CorrelateSettings, rules: Rules) -> Self {
+    pub fn new(mut settings: CorrelateSettings, rules: Rules) -> Self {
+        // Which partition awaits which heartbeat is known to the log's own settings only: by others
+        // none is awaited, or each would be missed where its beats do not come.
+        settings.heartbeats.clear();
         Self { settings, rules, partitions: BTreeMap::new(), told: Told::default() }
     }
 

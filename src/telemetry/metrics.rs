@@ -42,6 +42,10 @@ pub struct Metrics {
     pub incidents_open: IntGaugeVec,
     /// Those of them that are held, by partition.
     pub incidents_held: IntGaugeVec,
+    /// Heartbeats that are watched, by partition and state.
+    pub heartbeats: IntGaugeVec,
+    /// Own heartbeats sent, or not, by outcome.
+    pub own_heartbeats: IntCounterVec,
     /// Identities in the suppression cache.
     pub fingerprints: IntGauge,
     /// How long a commit took.
@@ -171,6 +175,18 @@ impl Metrics {
                 "muster_incidents_held",
                 "Incidents that are open and held: their patterns ask for more alerts, by partition of muster.alerts.",
                 &["partition"],
+            )?,
+            heartbeats: gauges(
+                r,
+                "muster_heartbeats",
+                "Heartbeats that are watched, each value of one for itself, by partition of muster.alerts and state (ok, missed).",
+                &["partition", "state"],
+            )?,
+            own_heartbeats: counters(
+                r,
+                "muster_own_heartbeat_total",
+                "Muster's own heartbeats, by outcome (sent, failed: the other end did not take it, withheld: something here is not well).",
+                &["outcome"],
             )?,
             fingerprints: gauge(r, "muster_fingerprints", "Identities in the suppression cache.")?,
             commit_seconds: latency(

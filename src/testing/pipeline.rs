@@ -52,6 +52,8 @@ pub struct Pipeline {
     changes: Vec<Vec<u8>>,
     /// Each with how many changes were told before it.
     results: Vec<(usize, Vec<u8>)>,
+    /// What was said of heartbeats, in order.
+    pulses: Vec<Vec<u8>>,
     dead: Vec<Outgoing>,
     events: [u64; EventOutcome::COUNT],
     limited: [u64; Limit::ALL.len()],
@@ -75,6 +77,7 @@ impl Pipeline {
             log: Vec::new(),
             changes: Vec::new(),
             results: Vec::new(),
+            pulses: Vec::new(),
             dead: Vec::new(),
             events: [0; EventOutcome::COUNT],
             limited: [0; Limit::ALL.len()],
@@ -192,6 +195,12 @@ impl Pipeline {
         &self.results
     }
 
+    /// What was said of heartbeats, in order.
+    #[must_use]
+    pub fn pulses(&self) -> &[Vec<u8>] {
+        &self.pulses
+    }
+
     /// Dead letters, in order.
     #[must_use]
     pub fn dead(&self) -> &[Outgoing] {
@@ -250,6 +259,7 @@ impl Pipeline {
         for record in out.records {
             match record.kind {
                 Kind::Change => self.changes.push(record.value),
+                Kind::Heartbeat => self.pulses.push(record.value),
                 Kind::CommandResult => self.results.push((self.changes.len(), record.value)),
                 _ => self.dead.push(record),
             }

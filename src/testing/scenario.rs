@@ -18,12 +18,17 @@
 //! ok_memory_max 2
 //! maintenance NAME match=host=web-1 from=12:00:00 to=13:00:00
 //! maintenance NAME match=host=web-1 every=week on=thu at=12:00 for=1h zone=Europe/Berlin
+//! heartbeat NAME every=5m grace=1m match=source=nagios each=host each_max=2 forget_after=1d
+//!     status=warning tag.env=prod window=day at=02:00 for=2h zone=UTC     # on the same line
+//! watching 10s                 # how often collect says that it reads, between the lines
 //! expire_after 5m              # of every source, or of one: expire_after nagios 5m
 //! shard SOURCE NAME
 //! rests_on_repeats "reason"    # what is told may differ once collect forgets everything
 //! 12:00:00  nagios web-1/cpu  critical  cluster=web az=[a,b] @11:59:00 key=K text="…" expires=12:30:00
 //! 12:05:00  tick
 //! 12:05:30  collect_restarts   # it forgets everything
+//! 12:05:40  beat NAME VALUE     # a heartbeat by its name; without a value where it has none
+//! 12:05:50  collect behind     # or caught_up, began; `collect silent`: says nothing, does nothing
 //! 12:06:00  settings           # patterns and maintenance that follow replace those before
 //! 12:07:00  acknowledge #1 by=ann until=13:00:00 request=ID      # `asked` says how a command is written
 //! ----
@@ -33,14 +38,16 @@
 //! nagios web-1/cpu  critical  firing  #1     # every alert that is kept, by start
 //! ```
 
-use crate::collect;
+use crate::collect::{self, Heartbeats};
 use crate::model::settings::Near;
 use crate::model::topology::{Builder, Topology};
 use crate::model::{
-    Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers,
-    Pattern, Span, Timestamp,
+    Beat, Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, MaintenanceId, Matchers,
+    Pattern, Span, Timestamp, Watch,
 };
 use crate::stage::Kind;
+
+use crate::wire::heartbeat::encode;
 
 use super::pipeline::{Pipeline, Way};
 use words::{Words, time};
@@ -53,6 +60,8 @@ mod words;
 #[derive(Debug)]
 pub struct Scenario {
     collect: collect::Settings,
+    /// How often collect says how it is.
+    watching: Option<Span>,
     correlate: CorrelateSettings,
     steps: Vec<(Timestamp, Step)>,
     changes: Vec<String>,
@@ -67,6 +76,9 @@ enum Step {
     /// The nth line, from 1.
     Command(usize, Words),
     CollectRestarts,
+    Beat(Beat),
+    /// How collect is from here on; none: it says nothing.
+    Collect(Option<Watch>),
     Settings(CorrelateSettings),
 }
 
@@ -166,7 +178,15 @@ impl Scenario {
         let failed = |why: String| ScenarioError::Failed { run, why };
         let way = if run == Run::SentOn { Way::SentOn } else { Way::Straight };
         let mut pipeline = Pipeline::new(self.collect.clone(), self.correlate.clone(), way);
+        let mut said = self.steps.first().map_or(Timestamp::MIN, |(at, _)| *at);
+        let mut watch = Some(Watch::CaughtUp);
         for (at, step) in &self.steps {
+            while let Some(every) = self.watching.filter(|every| said + *every < *at) {
+                said = said + every;
+                let Some(watch) = watch else { continue };
+                pipeline.append(said, Kind::Heartbeat, encode(&Beat::Watch(watch)));
+                after(&mut pipeline, run).map_err(failed)?;
+            }
             match step {
                 Step::Event(bytes) => pipeline.arrive(*at, Some(bytes)),
                 Step::Tick => pipeline.tick(*at),
@@ -175,15 +195,21 @@ impl Scenario {
                     pipeline.append(*at, Kind::Command, bytes);
                 }
                 Step::CollectRestarts => pipeline.forget_collected(),
+                Step::Beat(beat) => pipeline.append(*at, Kind::Heartbeat, encode(beat)),
+                Step::Collect(how) => {
+                    if let Some(how) = how {
+                        pipeline.append(*at, Kind::Heartbeat, encode(&Beat::Watch(*how)));
+                        said = *at;
+                    }
+                    // What has begun to read has read all of it soon.
+                    watch = how.map(|how| match how {
+                        Watch::Began => Watch::CaughtUp,
+                        how => how,
+                    });
+                }
                 Step::Settings(settings) => pipeline.go_by(*at, settings.clone()),
             }
-            match run {
-                Run::Restored => {
-                    pipeline.restart_correlate().map_err(|error| failed(error.to_string()))?;
-                }
-                Run::Forgetful => pipeline.forget_collected(),
-                Run::Plain | Run::SentOn => {}
-            }
+            after(&mut pipeline, run).map_err(failed)?;
         }
         match pipeline.dead().first() {
             None => Ok(pipeline),
@@ -191,6 +217,18 @@ impl Scenario {
                 Err(failed(format!("set aside: {}", String::from_utf8_lossy(&dead.value))))
             }
         }
+    }
+}
+
+/// What a way of running does after each record.
+fn after(pipeline: &mut Pipeline, run: Run) -> Result<(), String> {
+    match run {
+        Run::Restored => pipeline.restart_correlate().map_err(|error| error.to_string()),
+        Run::Forgetful => {
+            pipeline.forget_collected();
+            Ok(())
+        }
+        Run::Plain | Run::SentOn => Ok(()),
     }
 }
 
@@ -223,6 +261,7 @@ impl Reader {
                 ..collect::Settings::default()
             },
             correlate: CorrelateSettings::default(),
+            watching: None,
             steps: Vec::new(),
             changes: Vec::new(),
             alerts: None,
@@ -277,12 +316,24 @@ impl Reader {
                 Step::Command(self.scenario.steps.len() + 1, words)
             }
             [word] if word == "collect_restarts" => Step::CollectRestarts,
+            [word, name, value @ ..] if word == "beat" && value.len() < 2 => Step::Beat(Beat::Of {
+                name: name.as_str().into(),
+                value: value.first().map(String::as_str).unwrap_or_default().into(),
+                kept_back: Span::ZERO,
+            }),
+            [word, how] if word == "collect" && how == "silent" => Step::Collect(None),
+            [word, how] if word == "collect" => {
+                let known = Watch::ALL.into_iter().find(|(word, _)| word == how);
+                let (_, how) = known.ok_or("collect is began, caught_up, behind or silent")?;
+                Step::Collect(Some(how))
+            }
             [word] if word == "settings" => {
                 self.later = true;
                 self.edges.clear();
                 Step::Settings(CorrelateSettings {
                     patterns: Vec::new(),
                     maintenance: Vec::new(),
+                    heartbeats: Vec::new(),
                     ..self.scenario.correlate.clone()
                 })
             }
@@ -314,6 +365,17 @@ impl Reader {
                 let plan = plan.map_err(|problems| format!("{}", problems[0]))?;
                 self.correlate()?.maintenance.push(plan);
             }
+            ("heartbeat", [name]) => {
+                let heartbeat = words::heartbeat(name, &words)?;
+                // Both halves of a scenario's collect know all of them, as after a reload.
+                let all = &mut self.scenario.collect.heartbeats;
+                let mut known: Vec<_> = all.rules().to_vec();
+                known.retain(|other| other.name != heartbeat.name);
+                known.push(heartbeat.clone());
+                *all = Heartbeats::new(known);
+                self.correlate()?.heartbeats.push(heartbeat);
+            }
+            ("watching", [every]) => self.scenario.watching = Some(span(every)?),
             ("edge", [from, to, kind]) => {
                 self.edges.push([from, to, kind].map(|word| (*word).clone()));
                 self.tell_topology()?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::common::{by_way_of, unknown, unread};
 use super::{WireError, to_vec};
 use crate::model::maintenance::{Maintained, Plan, PlanProblem, PlanText};
-use crate::model::{AlertId, MaintenanceId, Timestamp};
+use crate::model::{AlertId, MaintenanceId, Schedule, Timestamp};
 
 const VERSION: u8 = 1;
 
@@ -143,6 +143,11 @@ impl WirePlan {
             lasts: self.lasts,
             time_zone: self.time_zone,
         }
+    }
+
+    /// When, where nothing else is said.
+    pub(super) fn schedule(self) -> Result<Schedule, WireError> {
+        self.text().read_schedule().map_err(|problems| WireError(said(&problems)))
     }
 
     /// The plan that was written so.

@@ -2,7 +2,7 @@
 //!
 //! The key's first letter is the row's kind and never changes its meaning: `a` alert, `b` how often
 //! an identity fires, `c` a command's result, `g` part of a topology, `i` incident, `m` maintenance
-//! plan, or, alone, how far a sweep is, `o` remembered ok, `s` settings in force, `t` the log's time, `u` how to undo a command.
+//! plan, or, alone, how far a sweep is, `h` heartbeat, or, alone, how collect is, `o` remembered ok, `s` settings in force, `t` the log's time, `u` how to undo a command.
 //! What follows it is the row's id.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::common::{by_way_of, is_false, nothing, unknown, unread};
+use super::heartbeat::{self, Watched};
 use super::maintenance::{self, StoredPlan, Sweep};
 use super::topology::{self, Part};
 use super::{WireError, command, request, to_vec};
@@ -18,8 +19,8 @@ use crate::model::command::{Snoozed, Undoable};
 use crate::model::event::{Identity, Links};
 use crate::model::incident::{Acknowledged, Gone};
 use crate::model::{
-    Alert, AlertId, CommandResult, Flaps, Hold, Incident, IncidentId, Maintained, Pair, Rate,
-    Resolution, Status, Tags, Timestamp, Why,
+    Alert, AlertId, Beating, CommandResult, Flaps, Hold, Incident, IncidentId, Maintained, Pair,
+    Rate, Resolution, Status, Tags, Timestamp, Why,
 };
 
 const VERSION: u8 = 1;
@@ -60,6 +61,10 @@ pub enum CorrelateRow {
     Plan(Box<StoredPlan>),
     /// How far the alerts were held against changed plans.
     Sweep(Sweep),
+    /// A heartbeat, or one value of it.
+    Heartbeat(Box<Beating>),
+    /// Whether collect reads what is sent.
+    Watched(Watched),
     /// What became of a command.
     Result(Box<CommandResult>),
     /// How to undo a command.
@@ -405,6 +410,8 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<CorrelateRow, WireError> {
             Ok(CorrelateRow::Mark(Mark { now, commits, offset }))
         }
         maintenance::SWEEP_KEY => Ok(CorrelateRow::Sweep(maintenance::decode_sweep(value)?)),
+        heartbeat::WATCH_KEY => heartbeat::decode_watched(value).map(CorrelateRow::Watched),
+        [b'h', b'/', ..] => Ok(CorrelateRow::Heartbeat(Box::new(heartbeat::decode_row(value)?))),
         [b'm', b'/', ..] => Ok(CorrelateRow::Plan(Box::new(maintenance::decode_plan(value)?))),
         [b'g', b'/', ..] => topology::decode(value).map(CorrelateRow::Topology),
         [b'a', b'/', ..] => {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::common::{unknown, unread};
+use super::heartbeat::WireHeartbeat;
 use super::maintenance::WirePlan;
 use super::{WireError, to_vec};
 use crate::model::settings::{CorrelateSettings, FlappingSettings, Near, Pattern};
@@ -30,6 +31,9 @@ struct WireSettings {
     /// Left out where there is none, for the same reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     maintenance: Vec<WirePlan>,
+    /// Left out where there is none, for the same reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    heartbeats: Vec<WireHeartbeat>,
     /// Left out where there is none, as in records from before there were topologies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     topology: Option<WireTopology>,
@@ -129,6 +133,7 @@ pub fn encode(settings: &CorrelateSettings) -> Vec<u8> {
         ok_memory_max: settings.ok_memory_max,
         patterns: patterns.collect(),
         maintenance: settings.maintenance.iter().map(WirePlan::from).collect(),
+        heartbeats: settings.heartbeats.iter().map(WireHeartbeat::from).collect(),
         topology: settings.topology.as_ref().map(|topology| WireTopology {
             digest: topology.digest.clone(),
             edges_looked_at: topology.edges_looked_at,
@@ -194,6 +199,11 @@ pub fn decode(bytes: &[u8]) -> Result<CorrelateSettings, WireError> {
         ok_memory_max: wire.ok_memory_max,
         patterns: wire.patterns.into_iter().map(pattern).collect::<Result<_, WireError>>()?,
         maintenance: wire.maintenance.into_iter().map(WirePlan::plan).collect::<Result<_, _>>()?,
+        heartbeats: wire
+            .heartbeats
+            .into_iter()
+            .map(WireHeartbeat::heartbeat)
+            .collect::<Result<_, _>>()?,
         topology: wire.topology.map(topology),
     })
 }
@@ -223,6 +233,7 @@ mod tests {
             ok_memory_max: 1,
             patterns: Vec::new(),
             maintenance: Vec::new(),
+            heartbeats: Vec::new(),
             topology: None,
         };
         assert_eq!(decode(&encode(&settings)), Ok(settings));

@@ -60,6 +60,14 @@ impl Commands {
                 ..to_alerts("", Kind::Command, wire::command::encode(command))
             })
             .collect();
+        self.append(records).await
+    }
+
+    /// Appends records for correlate and comes back once all of them are durable.
+    ///
+    /// # Errors
+    /// When it is not known that they are.
+    pub async fn append(&self, records: Vec<Outgoing>) -> Result<(), Refused> {
         let Ok(_slot) = self.room.try_acquire() else { return Err(Refused::Full) };
         let appender = Arc::clone(&self.appender);
         let append = move || -> Result<(), JournalError> {

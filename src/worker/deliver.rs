@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Stopwatch};
 use crate::journal::{Batch, Class, Commit, Feed, Group, Journal, JournalError, Polled};
 use crate::live::Live;
 use crate::model::silence::{Asked, Mute};
-use crate::model::{Change, IncidentId, Span};
+use crate::model::{Change, IncidentId, Pulse, Span};
 use crate::notify::receiver::{Receiver, log::Lines};
 use crate::notify::{Delivery, DeliveryId, Notify, Outcome, Report, Room, Settings};
 use crate::shutdown::Shutdown;
@@ -330,6 +330,9 @@ impl Worker {
             // What arrives for a partition that was never announced, or taken away, is not ours.
             let Some(ours) = self.stages.get_mut(&slot) else { continue };
             positions.insert(slot, record.offset.next());
+            if let Some((id, partition)) = probed(&record) {
+                self.parts.health.saw(PART, &id, partition);
+            }
             match read(&record) {
                 Ok(Some(change)) => ours.notify.apply(now, &change),
                 Ok(None) => {}
@@ -508,6 +511,15 @@ impl Worker {
             );
         }
         self.commit(BTreeMap::new())
+    }
+}
+
+/// The answer to a probe in a record: of which, and of which partition.
+fn probed(record: &Record<'_>) -> Option<(Box<str>, u32)> {
+    let bytes = record.value.filter(|_| record.kind == Kind::Heartbeat)?;
+    match wire::heartbeat::decode_pulse(bytes) {
+        Ok(Pulse::Probed { id, partition }) => Some((id, partition)),
+        _ => None,
     }
 }
 

@@ -41,6 +41,7 @@ impl RowLoader for CorrelateRows {
             stage.restored()?;
             loaded.incidents.extend(stage.incidents());
             loaded.results.extend(stage.results().cloned());
+            loaded.heartbeats.extend(stage.heartbeats().filter(|row| !row.gone).cloned());
             loaded.plans.extend(stage.plans().map(|plan| (partition, plan)));
         }
         Ok(loaded)

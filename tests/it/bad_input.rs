@@ -16,7 +16,7 @@ use muster::stage::{EventOutcome, Kind, Limit, Outgoing, Reason, Tally};
 use muster::telemetry::Metrics;
 use muster::testing::pipeline::{Pipeline, Way};
 use muster::wire::{
-    change, command, ledger, maintenance, rate, request, row, settings, topology, update,
+    change, command, heartbeat, ledger, maintenance, rate, request, row, settings, topology, update,
 };
 use prometheus::Registry;
 use proptest::prelude::*;
@@ -965,6 +965,8 @@ fn rewrite_row(key: &[u8], bytes: &[u8]) -> Option<Vec<u8>> {
         row::CorrelateRow::Result(result) => command::encode_result(&result),
         row::CorrelateRow::Plan(plan) => maintenance::encode_plan(&plan),
         row::CorrelateRow::Sweep(sweep) => maintenance::encode_sweep(sweep),
+        row::CorrelateRow::Heartbeat(beating) => heartbeat::encode_row(&beating),
+        row::CorrelateRow::Watched(watched) => heartbeat::encode_watched(watched),
         row::CorrelateRow::Undoable(undoable) => request::encode_undo(&undoable),
         row::CorrelateRow::Topology(part) => topology::encode(&part),
     })

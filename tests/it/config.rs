@@ -34,8 +34,9 @@ fn the_shipped_file_holds_every_default() {
 
 #[test]
 fn the_shipped_file_names_every_key_and_no_other() {
-    let documents =
-        [muster_config::DEFAULTS.to_owned(), uncommented("collect"), uncommented("notify")];
+    let sections = ["collect", "correlate", "notify"].map(uncommented);
+    let documents: Vec<String> =
+        [muster_config::DEFAULTS.to_owned()].into_iter().chain(sections).collect();
     let (mut known, mut named) = (BTreeSet::new(), BTreeSet::new());
     for text in &documents {
         parse(text);

@@ -531,6 +531,37 @@ fn tokens_of_defaults_hold_for_all_sources_without_their_own() {
 }
 
 #[test]
+fn heartbeats_are_beaten_by_who_shows_a_token_of_muster() {
+    let token = TOKENS[0];
+    let bench = Bench::with(&format!(
+        "  heartbeats: [{{name: job, every: 1h}}]\n\
+         collect:\n  sources:\n    - {{name: muster, tokens: [\"{}\"]}}\n",
+        TokenHash::of(token)
+    ));
+    let path = "/v1/heartbeats/job";
+    let beat = |headers: &[(&str, &str)]| bench.raw(Method::POST, path, headers, b"").status;
+    assert_eq!(beat(&[]), 401);
+    assert_eq!(beat(&[("authorization", "Bearer other")]), 401);
+    assert_eq!(beat(&[("authorization", &format!("Bearer {token}"))]), 202);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("token");
+    let ask = |more: &[&str]| {
+        let api = format!("http://127.0.0.1:{}", bench.port);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_muster"));
+        let output = command.args(["heartbeats", "beat", "job", "--api", &api]).args(more).output();
+        let output = output.expect("it runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let shown = ["--api-token-file", file.to_str().expect("a path")];
+    assert!(ask(&shown).1.contains("cannot be read"));
+    std::fs::write(&file, " \n").expect("written");
+    assert!(ask(&shown).1.contains("is empty"));
+    std::fs::write(&file, format!("{token}\n")).expect("written");
+    assert_eq!(ask(&shown), (true, String::new()));
+    assert!(!ask(&[]).0);
+}
+
+#[test]
 fn a_token_is_made_with_its_hash_and_a_config_says_what_is_open() {
     let out = std::process::Command::new(env!("CARGO_BIN_EXE_muster"))
         .arg("token")

@@ -15,9 +15,9 @@ use muster::model::settings::Near;
 use muster::model::topology::Builder;
 use muster::model::update::refresh_every;
 use muster::model::{
-    Action, Alert, AlertId, Change, ChangeKind, Chronic, ChronicSettings, Command,
-    CorrelateSettings, FlappingSettings, Identity, IncidentId, MaintenanceId, Matchers, Member,
-    Pattern, Plan, RequestId, Resolution, Span, Status, Tags, Timestamp, Topology,
+    Action, Alert, AlertId, Beat, Change, ChangeKind, Chronic, ChronicSettings, Command,
+    CorrelateSettings, FlappingSettings, Heartbeat, Identity, IncidentId, MaintenanceId, Matchers,
+    Member, Pattern, Plan, RequestId, Resolution, Span, Status, Tags, Timestamp, Topology, Watch,
 };
 use muster::stage::{EventOutcome, Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::generate::{BEGIN, IDENTITIES, Sketch};
@@ -52,6 +52,10 @@ enum What {
     Settings(usize),
     /// Somebody asks for something: which kind, and numbers that choose to what and how.
     Command(u8, u8, u8),
+    /// A heartbeat beats: which, and for which value.
+    Beat(u8, u8),
+    /// Collect says how it is, so many times at intervals of 20 s.
+    Watch(u8, u8),
 }
 
 /// One step of a history.
@@ -105,6 +109,8 @@ fn anything() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(What::Tick),
         1 => (0..BOOKS).prop_map(What::Settings),
         7 => (0..ASKED, any::<u8>(), any::<u8>()).prop_map(|(a, b, c)| What::Command(a, b, c)),
+        3 => (0..4_u8, 0..4_u8).prop_map(|(which, value)| What::Beat(which, value)),
+        3 => (0..10_u8, 0..20_u8).prop_map(|(how, times)| What::Watch(how, times)),
     ];
     let step = (wait, late, what, fault()).prop_map(|(wait, late, what, fault)| Step {
         wait,
@@ -236,7 +242,31 @@ fn rules(nth: usize) -> CorrelateSettings {
         ok_memory_max,
         patterns,
         maintenance: if nth == 5 { planned() } else { Vec::new() },
+        heartbeats: beating(nth),
         topology: (nth == 6).then(chain),
+    }
+}
+
+/// What must be heard of by a rule book: with others come and go, and change, heartbeats.
+fn beating(nth: usize) -> Vec<Heartbeat> {
+    let heartbeat = |name: &str, every: i64, each: Option<&str>| Heartbeat {
+        name: name.into(),
+        every: Span::from_secs(every),
+        grace: Span::from_secs(5),
+        matchers: Matchers::default(),
+        each: each.map(Into::into),
+        each_max: 2,
+        schedule: None,
+        status: Status::Warning,
+        shard: "default".into(),
+        tags: Tags::default(),
+        forget_after: Span::from_secs(120),
+    };
+    match nth {
+        0 | 3 => vec![heartbeat("one", 60, None), heartbeat("each", 30, Some("host"))],
+        4 => vec![heartbeat("one", 20, None), heartbeat("each", 30, Some("rack"))],
+        5 => vec![heartbeat("two", 40, None), heartbeat("each", 90, Some("host"))],
+        _ => Vec::new(),
     }
 }
 
@@ -385,6 +415,23 @@ impl Run {
             }
             What::Tick => self.pipeline.tick(time(self.now)),
             What::Settings(nth) => self.pipeline.go_by(time(self.now), rules(nth)),
+            What::Beat(which, value) => {
+                let name = ["one", "two", "each", "each"][usize::from(which)];
+                let value = if name == "each" { format!("v-{value}") } else { String::new() };
+                let kept_back = Span::from_secs(i64::from(which));
+                self.hear(&Beat::Of { name: name.into(), value: value.into(), kept_back });
+            }
+            What::Watch(how, times) => {
+                let how = match how {
+                    0 => Watch::Began,
+                    1 => Watch::Behind,
+                    _ => Watch::CaughtUp,
+                };
+                for _ in 0..times {
+                    self.wait(20);
+                    self.hear(&Beat::Watch(how));
+                }
+            }
             What::Command(kind, which, how) => {
                 if let Some(command) = self.command(kind, which, how) {
                     self.asked.push(command.request.clone());
@@ -393,6 +440,11 @@ impl Run {
                 }
             }
         }
+    }
+
+    fn hear(&mut self, beat: &Beat) {
+        let bytes = wire::heartbeat::encode(beat);
+        self.pipeline.append(time(self.now), Kind::Heartbeat, bytes);
     }
 
     /// A command about an incident that is known, or a request id that was used.
@@ -924,6 +976,7 @@ proptest! {
         prop_assert_eq!(calm.changes(), restarted.changes());
         prop_assert_eq!(calm.pipeline.changes(), restarted.pipeline.changes());
         prop_assert_eq!(calm.pipeline.results(), restarted.pipeline.results());
+        prop_assert_eq!(calm.pipeline.pulses(), restarted.pipeline.pulses());
         prop_assert_eq!(calm.alerts(), restarted.alerts());
         let (calm, restarted) = (&calm.pipeline, &restarted.pipeline);
         prop_assert_eq!(calm.correlate().incidents(), restarted.correlate().incidents());
@@ -942,7 +995,7 @@ proptest! {
         steps.iter().for_each(|step| first.step(step));
         first.pipeline.commit();
         let mut again = Correlate::new(&rules(2));
-        let (mut changes, mut results) = (Vec::new(), Vec::new());
+        let (mut changes, mut results, mut pulses) = (Vec::new(), Vec::new(), Vec::new());
         let mut compacted = BTreeMap::new();
         let mut seal = |stage: &mut Correlate| {
             let mut out = Output::default();
@@ -963,6 +1016,9 @@ proptest! {
             again.apply(Slot::default(), &record, &mut out);
             let (told, answers): (Vec<_>, Vec<_>) =
                 out.records.into_iter().partition(|record| record.kind == Kind::Change);
+            let (answers, heard): (Vec<_>, Vec<_>) =
+                answers.into_iter().partition(|record| record.kind == Kind::CommandResult);
+            pulses.extend(heard.into_iter().map(|record| record.value));
             let told: Vec<Vec<u8>> = told.into_iter().map(|record| record.value).collect();
             let commands = usize::from(logged.kind == Kind::Command);
             prop_assert_eq!(answers.len(), commands, "an answer to each command");
@@ -979,6 +1035,7 @@ proptest! {
         prop_assert_eq!(first.pipeline.changes(), changes);
         let answered = first.pipeline.results().iter().map(|(_, result)| result);
         prop_assert!(answered.eq(&results), "other answers");
+        prop_assert_eq!(first.pipeline.pulses(), pulses);
         prop_assert!(rows(first.pipeline.rows()) == rows(&compacted), "other rows");
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, reason = "a helper of a test says what it missed and fails the test")]
 
+mod absence;
 mod api;
 mod bad_input;
 mod commands;

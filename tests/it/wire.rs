@@ -16,13 +16,14 @@ use muster::model::command::{
 };
 use muster::model::event::{Links, Report};
 use muster::model::incident::{Acknowledged, Gone};
+use muster::model::maintenance::PlanText;
 use muster::model::settings::Near;
 use muster::model::update::{Seen, Touch};
 use muster::model::{
     Action, Alert, AlertId, Ask, Change, ChangeKind, Chronic, ChronicSettings, Command,
-    CommandResult, CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Hold, Identity,
-    Incident, IncidentId, Maintained, MaintenanceId, Matchers, Member, Pair, Pattern, RequestId,
-    Resolution, Span, Status, TagValue, Tags, Timestamp, Topology, Update, Why,
+    CommandResult, CorrelateSettings, Counts, Event, FlappingSettings, Flaps, Heartbeat, Hold,
+    Identity, Incident, IncidentId, Maintained, MaintenanceId, Matchers, Member, Pair, Pattern,
+    RequestId, Resolution, Span, Status, TagValue, Tags, Timestamp, Topology, Update, Why,
 };
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::wire::row::{CorrelateRow, MARK_KEY, Mark, RememberedOk, SETTINGS_KEY};
@@ -581,6 +582,42 @@ fn a_settings() -> CorrelateSettings {
     }
 }
 
+fn a_settings_with_heartbeats() -> CorrelateSettings {
+    let schedule = PlanText {
+        every: Some("week".into()),
+        on: vec!["mon".into(), "fri".into()],
+        at: Some("02:00".into()),
+        lasts: Some("2h".into()),
+        time_zone: Some("Europe/Berlin".into()),
+        ..PlanText::default()
+    };
+    let matchers = Matchers::parse(["source=\"agent\""]).expect("a matcher");
+    let mut tags = Tags::default();
+    tags.set("team", TagValue::one("storage"));
+    let each = Heartbeat {
+        name: "agents".into(),
+        every: Span::from_secs(300),
+        grace: Span::from_secs(60),
+        matchers,
+        each: Some("host".into()),
+        each_max: 1_000,
+        schedule: None,
+        status: Status::Critical,
+        shard: "default".into(),
+        tags,
+        forget_after: Span::from_secs(604_800),
+    };
+    let nightly = Heartbeat {
+        name: "nightly".into(),
+        each: None,
+        schedule: Some(schedule.read_schedule().expect("a schedule")),
+        tags: Tags::default(),
+        status: Status::Warning,
+        ..each.clone()
+    };
+    CorrelateSettings { heartbeats: vec![each, nightly], ..CorrelateSettings::default() }
+}
+
 // ---- fixtures -----------------------------------------------------------------------------------
 
 #[test]
@@ -642,6 +679,8 @@ fn records_of_version_1_are_what_they_were() {
     holds("update.v1.json", &an_update(), update::encode, update::decode);
     holds("touch.v1.json", &a_touch(), update::encode_touch, update::decode_touch);
     holds("settings.v1.json", &a_settings(), settings::encode, settings::decode);
+    let awaited = a_settings_with_heartbeats();
+    holds("settings.v1.heartbeats.json", &awaited, settings::encode, settings::decode);
     let before = change::decode(&fixture("change.v1.json")).expect("a change");
     assert_eq!(before, a_change(), "from before there was flapping");
     let mut asking = a_settings();
@@ -1266,6 +1305,7 @@ pub(crate) fn any_settings() -> impl Strategy<Value = CorrelateSettings> {
                 ok_memory_max,
                 patterns,
                 maintenance: Vec::new(),
+                heartbeats: Vec::new(),
                 topology: topology.map(|(digest, edges_looked_at)| Topology {
                     digest,
                     graph: None,

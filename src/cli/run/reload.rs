@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
+use crate::absence::Outwards;
 use crate::api::reload::{NotReloaded, Reloaded};
 use crate::board::Board;
 use crate::clock::{SharedClock, Stopwatch};
-use crate::collect::Collect;
+use crate::collect::{Collect, to_alerts};
 use crate::config::{Config, ConfigError};
 use crate::correlate::Correlate;
 use crate::live::Live;
 use crate::model::{CorrelateSettings, Topology};
 use crate::notify::receiver::log::Lines;
-use crate::stage::{Outgoing, Slot, Stage};
+use crate::stage::{Kind, Outgoing, Slot, Stage};
 use crate::telemetry::{Metrics, logs};
 use crate::worker::{Renew, deliver};
 use crate::{api, collect, notify};
@@ -32,6 +33,7 @@ pub(super) struct InForce {
     pub(super) correlate: Live<CorrelateSettings>,
     pub(super) notify: Live<notify::Settings>,
     pub(super) api: Live<api::Settings>,
+    pub(super) heartbeat: Live<Option<Outwards>>,
     /// What the topology's topic holds, where there is one: it takes the place of any other, and is
     /// held while correlate's settings are replaced.
     topology: Arc<Mutex<Option<Topology>>>,
@@ -46,6 +48,7 @@ impl InForce {
             correlate: Live::new(config.correlate()),
             notify: Live::new(config.notify()),
             api: Live::new(config.api()),
+            heartbeat: Live::new(config.heartbeat()),
             topology: Arc::default(),
             board: Arc::default(),
         }
@@ -91,8 +94,19 @@ impl InForce {
     }
 }
 
-/// Asks for other settings of correlate in the log.
-pub(super) struct Wanted(pub(super) Live<CorrelateSettings>);
+/// Settings as a partition of correlate's log has them: of heartbeats those of its shards.
+pub(super) fn of_partition(
+    settings: &CorrelateSettings,
+    (partition, of): (u32, u32),
+) -> CorrelateSettings {
+    let mut settings = settings.clone();
+    let mine = |shard: &str| to_alerts(shard, Kind::Heartbeat, Vec::new()).route.partition(of);
+    settings.heartbeats.retain(|heartbeat| mine(&heartbeat.shard) == partition);
+    settings
+}
+
+/// Asks for other settings of correlate in the log, which has so many partitions.
+pub(super) struct Wanted(pub(super) Live<CorrelateSettings>, pub(super) u32);
 
 impl Renew<Correlate> for Wanted {
     fn version(&self) -> u64 {
@@ -100,7 +114,7 @@ impl Renew<Correlate> for Wanted {
     }
 
     fn renew(&mut self, slot: Slot, stage: &mut Correlate) -> Vec<Outgoing> {
-        stage.want(&self.0.get());
+        stage.want(&of_partition(&self.0.get(), (slot.partition, self.1)));
         stage.opening(slot)
     }
 
@@ -211,6 +225,9 @@ impl Reloader {
         }
         if has("notify") {
             self.in_force.notify.set(config.notify());
+        }
+        if has("heartbeat") {
+            self.in_force.heartbeat.set(config.heartbeat());
         }
         if has("api") {
             self.in_force.api.set(config.api());

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::Timestamp;
 use crate::model::maintenance::PlanText;
+use crate::model::{Heartbeat, Matchers, Span, Status, TagValue, Tags, Timestamp};
 
 /// The day on which every scenario plays: 2026-01-01, in milliseconds.
 const DAY: i64 = 1_767_225_600_000;
@@ -159,4 +159,53 @@ pub(super) fn plan(name: &str, words: &Words) -> Result<PlanText, String> {
         }
     }
     Ok(plan)
+}
+
+/// What must be heard of, as its keys say it.
+pub(super) fn heartbeat(name: &str, words: &Words) -> Result<Heartbeat, String> {
+    let mut heartbeat = Heartbeat {
+        name: name.into(),
+        every: Span::MINUTE,
+        grace: Span::ZERO,
+        matchers: Matchers::parse([format!("heartbeat=\"{name}\"").as_str()])
+            .map_err(|error| error.to_string())?,
+        each: None,
+        each_max: 1_000,
+        schedule: None,
+        status: Status::Critical,
+        shard: "default".into(),
+        tags: Tags::default(),
+        forget_after: Span::from_secs(7 * 86_400),
+    };
+    let mut schedule = PlanText::default();
+    for (key, value) in &words.named {
+        let span = || Span::parse(value).map_err(|error| error.to_string());
+        let text = Some(value.clone());
+        match key.as_str() {
+            "every" => heartbeat.every = span()?,
+            "grace" => heartbeat.grace = span()?,
+            "forget_after" => heartbeat.forget_after = span()?,
+            "match" => {
+                let matchers = Matchers::parse([value.as_str()]);
+                heartbeat.matchers = matchers.map_err(|error| error.to_string())?;
+            }
+            "each" => heartbeat.each = Some(value.as_str().into()),
+            "each_max" => heartbeat.each_max = value.parse().map_err(|_| "not a number")?,
+            "status" => heartbeat.status = Status::parse(value).ok_or("no status")?,
+            "window" => schedule.every = text,
+            "on" => schedule.on = value.split(',').map(str::to_owned).collect(),
+            "at" => schedule.at = text,
+            "for" => schedule.lasts = text,
+            "zone" => schedule.time_zone = text,
+            _ => match key.strip_prefix("tag.") {
+                Some(name) => heartbeat.tags.set(name, TagValue::one(value)),
+                None => return Err(format!("a heartbeat has no `{key}`")),
+            },
+        }
+    }
+    if schedule != PlanText::default() {
+        let read = schedule.read_schedule();
+        heartbeat.schedule = Some(read.map_err(|problems| problems[0].to_string())?);
+    }
+    Ok(heartbeat)
 }
