@@ -424,7 +424,13 @@ impl Collect {
             Verdict::Unknown => {
                 // Times further ahead were clamped.
                 let sure_after = parsed.arrival + self.settings.limits.ahead;
-                let gave_way = self.cache.admit(hash, parsed.identity(), told, form, sure_after);
+                let gave_way = self.cache.admit(
+                    hash,
+                    parsed.identity(),
+                    told,
+                    form,
+                    (parsed.arrival, sure_after),
+                );
                 if let Some(touch) = gave_way {
                     self.limited[Limit::FingerprintEvicted as usize] += 1;
                     out.records.extend(self.touched(touch));

@@ -67,6 +67,8 @@ struct Entry {
     /// The newest event, told or not.
     newest: Timestamp,
     until: Timestamp,
+    /// When the event that correlate was told of arrived.
+    told_arrival: Timestamp,
     /// Nothing that correlate knew when the entry was admitted happened later than this; what is
     /// told of an earlier time, and arrived no later than this, may have been late.
     sure_after: Timestamp,
@@ -86,13 +88,19 @@ enum Weighed {
 }
 
 impl Entry {
-    fn new(told: Told, form: Option<NonZeroU64>, sure_after: Timestamp) -> Self {
+    fn new(
+        told: Told,
+        form: Option<NonZeroU64>,
+        told_arrival: Timestamp,
+        sure_after: Timestamp,
+    ) -> Self {
         let Told { at, until, .. } = told;
         Self {
             told,
             form,
             newest: at,
             until,
+            told_arrival,
             sure_after,
             repeats: 0,
             contested: false,
@@ -115,7 +123,10 @@ impl Entry {
         // A sender that changes how long its word holds has said something new; one whose
         // `expires_at` just moves along, or jitters, has not.
         let other_life = lives > told + every || told > lives + every;
-        let due = event.at >= self.told.at + every || event.at > self.told.until || other_life;
+        let due = event.at >= self.told.at + every
+            || event.at > self.told.until
+            || other_life
+            || event.at == self.newest && self.is_restated(event, arrival);
         // So often that the count is full has to be told, too.
         let full = self.repeats == u32::MAX;
         // Its sender's clock may be behind: what arrives later is sure as well.
@@ -124,6 +135,15 @@ impl Entry {
         // An `ok` is not refreshed, but told once more where a late one may have been taken for it.
         let again = if event.status == Status::Ok { unsure } else { due || full };
         if again { Weighed::Due } else { Weighed::Same }
+    }
+
+    /// Whether an event of the time that correlate knows says again what is, after so long that a
+    /// refresh is due: its sender does not move the time of what it repeats, and what it says lives on.
+    fn is_restated(&self, event: &Told, arrival: Timestamp) -> bool {
+        // Where its end moves along it is the end that says how long it lives from here on.
+        let moves = event.until != self.told.until;
+        let lives = if moves { event.until.since(arrival) } else { event.until.since(event.at) };
+        arrival >= self.told_arrival + refresh_every(lives)
     }
 
     fn repeat(&mut self, event: &Told) {
@@ -136,7 +156,9 @@ impl Entry {
         let seen = self.seen();
         let Told { at, until, .. } = told;
         let sure_after = if arrival > self.sure_after { Timestamp::MIN } else { self.sure_after };
-        *self = Self { told, form, newest: at, until, sure_after, repeats: 0, ..*self };
+        let told_arrival = arrival;
+        *self =
+            Self { told, form, newest: at, until, told_arrival, sure_after, repeats: 0, ..*self };
         Verdict::Forward(seen)
     }
 
@@ -235,9 +257,10 @@ impl Cache {
         identity: Identity,
         told: Told,
         form: Option<NonZeroU64>,
-        sure_after: Timestamp,
+        (arrival, sure_after): (Timestamp, Timestamp),
     ) -> Option<Touch> {
-        let (entry, owner) = (Entry::new(told, form, sure_after), Owner { hash, identity });
+        let entry = Entry::new(told, form, arrival, sure_after);
+        let owner = Owner { hash, identity };
         let full = self.room.used.load(Ordering::Relaxed) >= self.room.max;
         if full && !self.entries.is_empty() {
             let place = self.victim();

@@ -12,7 +12,7 @@ use super::state::State;
 use super::touched::Touched;
 use super::{hold, join, lifecycle, maintenance};
 use crate::model::event::{Links, Report};
-use crate::model::update::Touch;
+use crate::model::update::{Touch, refresh_every};
 use crate::model::{
     Alert, AlertId, Event, Identity, Resolution, Status, TagValue, Tags, Timestamp, Update, Why,
 };
@@ -47,7 +47,20 @@ pub(super) fn update(
     }
     let alert = state.alert(id).expect("an expired alert is kept with its incident");
     if !is_newer(&update.event, status, alert) {
-        return Arrived::Late;
+        if !says_again(&update.event, status, alert) {
+            return Arrived::Late;
+        }
+        if let Some((since, Resolution::ByHand)) = alert.resolved
+            && now.since(since) > state.settings().dismiss_for
+        {
+            begin(state, touched, now, identity, status, update);
+        } else if restates(alert, now) {
+            state.change_alert(id, |alert| {
+                lives_on(alert, now, &update);
+                alert.appended_at = now;
+            });
+        }
+        return Arrived::InTime;
     }
     // Only a change of status: a repeat may have been suppressed, and must not make a difference.
     let calm = alert.flapping.is_some_and(|flaps| flaps.calm_at <= at && flaps.said != status);
@@ -67,6 +80,7 @@ pub(super) fn update(
             state.change_alert(id, |alert| {
                 alert.status = Status::Ok;
                 alert.newest = at;
+                alert.restated_at = None;
                 alert.appended_at = now;
             });
         }
@@ -75,6 +89,7 @@ pub(super) fn update(
             state.change_alert(id, |alert| {
                 alert.newest = at;
                 alert.alive_until = update.alive_until();
+                alert.restated_at = None;
                 alert.appended_at = now;
             });
         }
@@ -110,6 +125,7 @@ fn saw(alert: &mut Alert, newest: Option<(Timestamp, Timestamp)>, events: u64) {
     alert.events = alert.events.saturating_add(events);
     if let Some((newest, alive_until)) = newest.filter(|(newest, _)| *newest > alert.newest) {
         alert.newest = newest;
+        alert.restated_at = None;
         if alert.is_firing() || alert.is_dismissed() {
             alert.alive_until = alive_until;
         }
@@ -188,6 +204,7 @@ fn newborn(
         changed_at: started_at,
         newest: started_at,
         alive_until,
+        restated_at: None,
         appended_at: now,
         events: seen.repeats.saturating_add(1),
         acknowledged: false,
@@ -210,6 +227,7 @@ fn resolve(
         word.put(alert);
         alert.changed_at = at;
         alert.newest = at;
+        alert.restated_at = None;
         alert.appended_at = now;
         take_content(alert, update.event);
     });
@@ -233,6 +251,7 @@ fn dismissed(
         // As with any alert that is over, its content stays as it was told.
         state.change_alert(id, |alert| {
             alert.newest = at;
+            alert.restated_at = None;
             alert.appended_at = now;
             alert.status = Status::Ok;
             alert.flapping = None;
@@ -375,10 +394,43 @@ fn differs(alert: &Alert, event: &Event) -> bool {
 /// Takes what the newest event of an alert that fires says.
 fn hear(alert: &mut Alert, now: Timestamp, word: Word, update: Update) {
     word.put(alert);
-    alert.newest = update.event.timestamp;
-    alert.alive_until = update.alive_until();
+    if update.event.timestamp > alert.newest || restates(alert, now) {
+        lives_on(alert, now, &update);
+    } else if alert.restated_at.is_none() {
+        alert.alive_until = update.alive_until();
+    }
     alert.appended_at = now;
     take_content(alert, update.event);
+}
+
+/// Whether an event says once more, at the same time of its own, what an alert says that is not over
+/// for its source.
+fn says_again(event: &Event, status: Status, alert: &Alert) -> bool {
+    (alert.is_firing() || alert.is_dismissed())
+        && (event.timestamp, status) == (alert.newest, alert.said())
+        && content(&event.host, &event.check, &event.tags)
+            == content(&alert.host, &alert.check, &alert.tags)
+}
+
+/// Whether what is said once more is more than the same word on another way: half of a refresh has
+/// passed since the last one.
+fn restates(alert: &Alert, now: Timestamp) -> bool {
+    let said_at = alert.restated_at.map_or(alert.newest, |at| at.max(alert.newest));
+    let every = refresh_every(alert.alive_until.since(said_at));
+    now >= alert.appended_at + every.part(2)
+}
+
+/// It is alive as of an event: by that event's time, or, where that did not move, by the log's.
+fn lives_on(alert: &mut Alert, now: Timestamp, update: &Update) {
+    if update.event.timestamp > alert.newest {
+        alert.newest = update.event.timestamp;
+        alert.alive_until = update.alive_until();
+        alert.restated_at = None;
+        return;
+    }
+    let until = update.event.expires_at.unwrap_or(now + update.expire_after);
+    alert.alive_until = until.max(alert.alive_until);
+    alert.restated_at = Some(now);
 }
 
 fn take_content(alert: &mut Alert, event: Event) {

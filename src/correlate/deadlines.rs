@@ -40,7 +40,8 @@ pub(super) fn leaves_at(settings: &CorrelateSettings, held: &Held) -> Timestamp 
 
 /// By log time: when an alert was silent for as long as it lives, and a refresh.
 pub(super) fn expires_at(alert: &Alert) -> Timestamp {
-    let lives = alert.alive_until.since(alert.newest);
+    let said_at = alert.restated_at.map_or(alert.newest, |at| at.max(alert.newest));
+    let lives = alert.alive_until.since(said_at);
     alert.appended_at + lives + refresh_every(lives)
 }
 

@@ -159,7 +159,7 @@ fn go_on(state: &mut State, touched: &mut Touched, now: Timestamp, id: IncidentI
                 free = false;
                 keep(state, touched, id, opening);
             }
-            Some(opening) => lifecycle::open(state, touched, now, opening),
+            Some(opening) => lifecycle::open_again(state, touched, now, opening),
         }
         let Some(into) = state.alert(alert_id).map(|alert| alert.incident) else { continue };
         touched.alert(state, id, alert_id, Timestamp::MIN).left.push(alert_id);

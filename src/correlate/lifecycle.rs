@@ -18,9 +18,11 @@ const SURE: Span = Span::from_secs(300);
 /// have been forgotten takes the log's time in: to readers an id is used once, or they would take
 /// its revisions for old ones.
 pub(super) fn first_nth(start: Timestamp, now: Timestamp) -> u32 {
-    if start + SURE >= now {
-        return 0;
-    }
+    if start + SURE >= now { 0 } else { nth_of(now) }
+}
+
+/// Where the ids of what takes the log's time in begin to be counted.
+fn nth_of(now: Timestamp) -> u32 {
     // The lowest bits tell times of seven weeks apart; below the half, there is room to count on.
     u32::try_from(now.as_millis() & 0x7fff_ffff).unwrap_or_default().max(1)
 }
@@ -37,9 +39,30 @@ pub(super) struct Opening {
 
 /// Opens an incident with its first alert.
 pub(super) fn open(state: &mut State, touched: &mut Touched, now: Timestamp, opening: Opening) {
+    let first = first_nth(opening.alert.started_at, now);
+    open_from(state, touched, now, opening, first);
+}
+
+/// Opens an incident with an alert that was in another one, which may be forgotten by now.
+pub(super) fn open_again(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    opening: Opening,
+) {
+    open_from(state, touched, now, opening, nth_of(now));
+}
+
+fn open_from(
+    state: &mut State,
+    touched: &mut Touched,
+    now: Timestamp,
+    opening: Opening,
+    first_nth: u32,
+) {
     let Opening { continues, pairs, hold, mut alert } = opening;
     let start = alert.started_at;
-    let id = (first_nth(start, now)..=u32::MAX)
+    let id = (first_nth..=u32::MAX)
         .map(|nth| IncidentId::derive(start, &alert.identity, nth))
         .find(|id| state.incident(*id).is_none())
         .expect("there are only finitely many incidents");

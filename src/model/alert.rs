@@ -279,6 +279,9 @@ pub struct Alert {
     pub newest: Timestamp,
     /// When it is over if nothing more is heard, by event time.
     pub alive_until: Timestamp,
+    /// When its newest event was said once more, by log time: a source that does not move the time of
+    /// what it repeats still says so.
+    pub restated_at: Option<Timestamp>,
     /// The append time of its last record.
     pub appended_at: Timestamp,
     /// How many events it stands for, repeats included.

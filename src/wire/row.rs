@@ -184,6 +184,9 @@ struct WireAlert<'a> {
     changed_at: Timestamp,
     newest: Timestamp,
     alive_until: Timestamp,
+    /// Left out where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restated_at: Option<Timestamp>,
     appended_at: Timestamp,
     events: u64,
     acknowledged: bool,
@@ -340,6 +343,7 @@ pub fn encode_alert(alert: &Alert) -> Vec<u8> {
         changed_at: alert.changed_at,
         newest: alert.newest,
         alive_until: alert.alive_until,
+        restated_at: alert.restated_at,
         appended_at: alert.appended_at,
         events: alert.events,
         acknowledged: alert.acknowledged,
@@ -460,6 +464,7 @@ impl From<WireAlert<'_>> for Alert {
             changed_at: wire.changed_at,
             newest: wire.newest,
             alive_until: wire.alive_until,
+            restated_at: wire.restated_at,
             appended_at: wire.appended_at,
             events: wire.events,
             acknowledged: wire.acknowledged,

@@ -574,6 +574,7 @@ fn lasting_alerts(mut alerts: Vec<Alert>) -> Vec<Alert> {
         alert.newest = Timestamp::MIN;
         alert.alive_until = Timestamp::MIN;
         alert.appended_at = Timestamp::MIN;
+        alert.restated_at = None;
     }
     alerts
 }

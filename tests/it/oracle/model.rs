@@ -60,6 +60,7 @@ pub(super) struct Alert {
     pub(super) changed_at: Timestamp,
     pub(super) newest: Timestamp,
     pub(super) alive_until: Timestamp,
+    pub(super) restated_at: Option<Timestamp>,
     pub(super) appended_at: Timestamp,
     pub(super) events: u64,
     pub(super) acknowledged: bool,
@@ -337,6 +338,7 @@ impl Model {
         self.seen(number, update.seen.newest, update.seen.repeats + 1);
         self.over_by_event_time(number, at);
         if !self.decides(number, status, event) {
+            self.said_again(number, status, update);
             return;
         }
         self.calm_by_event_time(number, at, status);
@@ -365,6 +367,20 @@ impl Model {
         (self.greater)(event, &alert.content)
     }
 
+    /// Rule 5: what a source says again, at the same time of its own, lives on by the log's time, once
+    /// half a refresh has passed.
+    fn said_again(&mut self, number: usize, status: Status, update: &Update) {
+        let (now, event) = (self.now, &update.event);
+        let alert = self.alert_mut(number);
+        let known = &alert.content;
+        let same = (event.timestamp, status) == (alert.newest, alert.said)
+            && (&event.host, &event.check, &event.tags) == (&known.host, &known.check, &known.tags);
+        if same && alert.over.is_none() && alert.restates(now) {
+            alert.lives_on(now, update);
+            alert.appended_at = now;
+        }
+    }
+
     /// Counts, and what collect saw without forwarding it: it was a repeat, so that only the time of
     /// the newest event moves on.
     fn seen(&mut self, number: usize, newest: Option<(Timestamp, Timestamp)>, events: u64) {
@@ -374,6 +390,7 @@ impl Model {
             && at > alert.newest
         {
             alert.newest = at;
+            alert.restated_at = None;
             if alert.over.is_none() {
                 alert.alive_until = alive_until;
             }
@@ -400,6 +417,7 @@ impl Model {
             let alert = self.alert_mut(number);
             alert.newest = at;
             alert.alive_until = update.alive_until();
+            alert.restated_at = None;
             alert.appended_at = now;
             return;
         }
@@ -440,6 +458,7 @@ impl Model {
         let alert = self.alert_mut(number);
         alert.said = Status::Ok;
         alert.newest = at;
+        alert.restated_at = None;
         alert.appended_at = now;
     }
 
@@ -675,6 +694,7 @@ impl Model {
             changed_at: at,
             newest: at,
             alive_until: update.alive_until(),
+            restated_at: None,
             appended_at: self.now,
             events: update.seen.repeats + 1,
             acknowledged: false,
@@ -1089,7 +1109,7 @@ impl Model {
             let id = alert.id.expect("it was told");
             if alert.over.is_none() {
                 // Rule 5, by log time: silent for as long as it lives, and a refresh.
-                let lives = alert.alive_until.since(alert.newest);
+                let lives = alert.alive_until.since(alert.said_at());
                 let minute = Span::from_secs(60);
                 let refresh = lives.part(4).clamp(minute, Span::from_secs(600));
                 all.push((alert.appended_at + lives + refresh, Due::Expire(id)));
@@ -1211,9 +1231,35 @@ impl Alert {
             self.said = status;
         }
         self.content = update.event.clone();
-        self.newest = update.event.timestamp;
-        self.alive_until = update.alive_until();
+        if update.event.timestamp > self.newest || self.restates(now) {
+            self.lives_on(now, update);
+        } else if self.restated_at.is_none() {
+            self.alive_until = update.alive_until();
+        }
         self.appended_at = now;
+    }
+
+    /// When it was last said.
+    fn said_at(&self) -> Timestamp {
+        self.restated_at.map_or(self.newest, |at| at.max(self.newest))
+    }
+
+    fn restates(&self, now: Timestamp) -> bool {
+        let lives = self.alive_until.since(self.said_at());
+        let refresh = lives.part(4).clamp(Span::from_secs(60), Span::from_secs(600));
+        now >= self.appended_at + refresh.part(2)
+    }
+
+    fn lives_on(&mut self, now: Timestamp, update: &Update) {
+        if update.event.timestamp > self.newest {
+            self.newest = update.event.timestamp;
+            self.alive_until = update.alive_until();
+            self.restated_at = None;
+        } else {
+            let until = update.event.expires_at.unwrap_or(now + update.expire_after);
+            self.alive_until = self.alive_until.max(until);
+            self.restated_at = Some(now);
+        }
     }
 }
 

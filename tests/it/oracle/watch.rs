@@ -194,6 +194,7 @@ impl Watched {
         same("changed_at", &alert.changed_at, &wanted.changed_at)?;
         same("newest", &alert.newest, &wanted.newest)?;
         same("alive_until", &alert.alive_until, &wanted.alive_until)?;
+        same("restated_at", &alert.restated_at, &wanted.restated_at)?;
         same("appended_at", &alert.appended_at, &wanted.appended_at)?;
         same("events", &alert.events, &wanted.events)?;
         same("acknowledged", &alert.acknowledged, &wanted.acknowledged)?;
