@@ -33,6 +33,7 @@ pub mod fingerprint;
 mod foreign;
 mod glance;
 pub mod hosts;
+mod refused;
 mod scan;
 pub mod table;
 mod time;

@@ -63,7 +63,7 @@ fn one(
     found: &mut Vec<Found>,
 ) -> Result<(), Failure> {
     if let Some(list) = object.get("results").and_then(Value::as_array) {
-        json::elements(list, found, |value, found| {
+        json::elements(list, payload, found, |value, found| {
             let result = value.as_object().and_then(|result| json::object(result, "attrs"));
             let attributes =
                 result.ok_or_else(|| Failure::shape("a result without `attrs` of an object"))?;

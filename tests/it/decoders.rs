@@ -17,16 +17,16 @@ use proptest::prelude::*;
 
 const FIXTURES: &str = "tests/fixtures/sources";
 /// 2026-11-24T12:00:00Z: when every fixture arrives.
-const ARRIVAL: Timestamp = Timestamp::from_millis(1_795_521_600_000);
+pub(crate) const ARRIVAL: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 
-struct Case {
-    name: String,
-    payload: Vec<u8>,
-    headers: Vec<(String, Vec<u8>)>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
     expected: PathBuf,
 }
 
-fn cases(decoder: &Decoder) -> Vec<Case> {
+pub(crate) fn cases(decoder: &Decoder) -> Vec<Case> {
     let folder = Path::new(FIXTURES).join(decoder.name);
     let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
@@ -61,7 +61,11 @@ fn settings() -> Settings {
     Settings::default()
 }
 
-fn decoded(decoder: &'static Decoder, payload: &[u8], headers: &[(String, Vec<u8>)]) -> Decoded {
+pub(crate) fn decoded(
+    decoder: &'static Decoder,
+    payload: &[u8],
+    headers: &[(String, Vec<u8>)],
+) -> Decoded {
     let origin = Origin { decoder: Some(decoder), ..Origin::of_source("test", decoder.name) };
     let incoming = Incoming { bytes: payload, headers, arrival: ARRIVAL, origin: &origin };
     decode(&incoming, &settings())
@@ -80,6 +84,14 @@ fn shown(decoded: &Decoded) -> String {
         writeln!(text, "rejected: {}", rejected.reason.as_str()).expect("a string takes it");
     }
     text
+}
+
+/// How many bytes were made of a payload.
+pub(crate) fn written(decoded: &Decoded) -> usize {
+    let events = decoded.events.iter().map(|event| wire::event::canonical(event).len());
+    let rejected = decoded.rejected.iter().map(|one| one.bytes.len() + one.message.len());
+    let silent = decoded.silent.iter().map(|(_, _, why)| why.len());
+    events.chain(rejected).chain(silent).sum()
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod decode;
 mod decoders;
 mod enrich;
 mod exactness;
+mod growth;
 mod journal;
 mod kafka;
 mod laws;
