@@ -499,11 +499,16 @@ impl<'l> Context<'l> {
         let (timestamp, age, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None, None),
+            (Form::Decoded, Some(Value::Int(millis))) => {
+                time::of_decoded(Timestamp::from_millis(*millis), arrival, self.limits())
+            }
             (_, value) => time::of_event(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
-            (Form::Own, Some(Value::Int(millis))) => Some(Timestamp::from_millis(*millis)),
+            (Form::Own | Form::Decoded, Some(Value::Int(millis))) => {
+                Some(Timestamp::from_millis(*millis))
+            }
             (_, Some(value)) => {
                 let read = time::read("expires_at", value)?;
                 if read.is_none() {

@@ -281,3 +281,72 @@ impl Edit {
         }
     }
 }
+
+/// The first problem and the first recovery of one identity in a format's fixtures; none where no fixture
+/// of a recovery is of an identity that another one has a problem of.
+fn pair(decoder: &'static Decoder) -> Option<(Event, Event)> {
+    let events: Vec<Event> = cases(decoder)
+        .iter()
+        .flat_map(|case| decoded(decoder, &case.payload, &case.headers).events)
+        .collect();
+    let recovered = |event: &&Event| event.status() == Some(Status::Ok);
+    events.iter().filter(recovered).find_map(|recovery| {
+        let problem = events.iter().find(|event| {
+            event.status().is_some_and(|status| status != Status::Ok)
+                && event.identity() == recovery.identity()
+        });
+        Some((problem?.clone(), recovery.clone()))
+    })
+}
+
+/// A recovery that comes late does not close a problem that began after it, and one of what is not
+/// known opens nothing and tells nobody: for every format that says when a problem is over, on both
+/// ways to collect, also where collect has forgotten what it knew.
+#[test]
+fn what_is_over_closes_what_was_before_it_and_nothing_else() {
+    let at = |event: &Event, timestamp: Timestamp| {
+        let event = Event { timestamp, expires_at: None, ..event.clone() };
+        wire::event::canonical(&event)
+    };
+    let before = |seconds: i64| Timestamp::from_millis(ARRIVAL.as_millis() - 1_000 * seconds);
+    let mut lacking = Vec::new();
+    for decoder in decoders::ALL {
+        let Some((problem, recovery)) = pair(decoder) else {
+            if decoder.expire_after.is_none() {
+                lacking.push(decoder.name);
+            }
+            continue;
+        };
+        for way in [Way::Straight, Way::SentOn] {
+            for forgets in [false, true] {
+                let new = || Pipeline::new(settings(), CorrelateSettings::default(), way);
+                let mut alone = new();
+                alone.arrive(ARRIVAL, Some(&at(&recovery, before(60))));
+                assert!(
+                    alone.changes().is_empty(),
+                    "{}: a recovery opened something",
+                    decoder.name
+                );
+                assert!(alone.dead().is_empty(), "{}: {:?}", decoder.name, alone.dead());
+
+                let mut pipeline = new();
+                let mut post = |event: &Event, seconds: i64| {
+                    pipeline.arrive(ARRIVAL, Some(&at(event, before(seconds))));
+                    if forgets {
+                        pipeline.forget_collected();
+                    }
+                    let last = pipeline.changes().last().expect("the problem was told");
+                    let last = wire::change::decode(last).expect("a change");
+                    (pipeline.changes().len(), last.resolved.is_some())
+                };
+                let name = decoder.name;
+                let opened = post(&problem, 60);
+                assert!(!opened.1, "{name}: over at once");
+                assert_eq!(post(&recovery, 120), opened, "{name}: an older recovery did something");
+                assert!(post(&recovery, 30).1, "{name}: a newer recovery did not close it");
+                assert!(post(&problem, 45).1, "{name}: an older problem opened it again");
+            }
+        }
+    }
+    assert!(lacking.is_empty(), "no fixtures of one identity's problem and recovery: {lacking:?}");
+}
