@@ -162,7 +162,7 @@ fn growth(origin: &Origin, settings: &Settings, payloads: &[Posted]) -> f64 {
                     drop(read(origin, settings, &grown));
                     watch.elapsed()
                 };
-                (0..5).map(one).min().unwrap_or_default()
+                (0..15).map(one).min().unwrap_or_default()
             };
             let (single, double) = (took(size), took(2 * size));
             // What is refused at a glance takes no time that could be compared.

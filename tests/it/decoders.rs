@@ -350,3 +350,13 @@ fn what_is_over_closes_what_was_before_it_and_nothing_else() {
     }
     assert!(lacking.is_empty(), "no fixtures of one identity's problem and recovery: {lacking:?}");
 }
+
+/// Whoever adds a format adds its fuzz target: a name in `fuzz/Cargo.toml`.
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let manifest = std::fs::read_to_string("fuzz/Cargo.toml").expect("the fuzz targets");
+    for decoder in decoders::ALL {
+        let target = format!("name = \"{}\"\npath = \"fuzz_targets/any.rs\"", decoder.name);
+        assert!(manifest.contains(&target), "fuzz/Cargo.toml has no target `{}`", decoder.name);
+    }
+}
