@@ -35,6 +35,7 @@ mod foreign;
 mod glance;
 pub mod heartbeats;
 pub mod hosts;
+mod refused;
 mod scan;
 pub mod table;
 mod time;

@@ -133,6 +133,20 @@ pub enum Found {
     },
 }
 
+impl Found {
+    /// About how much memory it takes beyond itself, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Event(draft) => draft.bytes(),
+            Self::Nothing(why) => why.len(),
+            Self::Rejected { failure, bytes, .. } => {
+                failure.message.len() + bytes.as_ref().map_or(0, Vec::len)
+            }
+        }
+    }
+}
+
 impl From<Draft> for Found {
     fn from(draft: Draft) -> Self {
         Self::Event(Box::new(draft))

@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 use siphasher::sip128::{self, Hasher128};
 
 use super::foreign;
+use super::refused::Refused;
 use super::scan::{self, Scan, Value};
 use super::time::{self, Youngest};
 use super::{Field, Limits, Origin, Settings, SourceSettings};
@@ -155,11 +156,11 @@ pub(super) fn each<'a>(
         Some(b'{') => match context.one(bytes, None) {
             Ok(Found::Event(parsed)) => sink(Ok(*parsed)),
             Ok(Found::Wrapper { app_key, alerts }) => {
-                context.elements(alerts, app_key.as_ref(), &mut sink);
+                context.elements(alerts, app_key.as_ref(), bytes, &mut sink);
             }
             Err(failure) => sink(Err(whole(failure))),
         },
-        Some(b'[') => context.elements(bytes, None, &mut sink),
+        Some(b'[') => context.elements(bytes, None, bytes, &mut sink),
         Some(_) => sink(Err(whole(broken(bytes, limits, "not an object or a list")))),
         None => sink(Err(whole(Failure::new(Reason::Empty, "no bytes at all")))),
     }
@@ -374,6 +375,7 @@ impl<'l> Context<'l> {
         self,
         bytes: &'a [u8],
         app_key: Option<&Cow<'a, str>>,
+        whole: &[u8],
         sink: &mut impl FnMut(Result<Parsed<'a>, Rejected>),
     ) {
         let list = match scan::list(bytes) {
@@ -383,22 +385,25 @@ impl<'l> Context<'l> {
                 return sink(Err(Rejected::new(None, failure, bytes)));
             }
         };
+        let mut refused = Refused::of(whole);
         for (index, raw) in list.into_iter().enumerate() {
             let raw = raw.get().as_bytes();
-            let found = match self.one(raw, app_key) {
-                Ok(Found::Event(parsed)) => Ok(*parsed),
-                Ok(Found::Wrapper { .. }) => {
-                    let failure =
-                        Failure::new(Reason::NotAnEvent, "a list of alerts within a list");
-                    Err(Rejected::new(Some(index), failure, raw))
+            let failure = match self.one(raw, app_key) {
+                Ok(Found::Event(parsed)) => {
+                    sink(Ok(*parsed));
+                    continue;
                 }
-                Err(failure) => Err(Rejected::new(Some(index), failure, raw)),
+                Ok(Found::Wrapper { .. }) => {
+                    Failure::new(Reason::NotAnEvent, "a list of alerts within a list")
+                }
+                Err(failure) => failure,
             };
-            sink(found.map_err(|rejected| Rejected {
-                app_key: app_key.map(|key| key.as_ref().to_owned()),
-                ..rejected
-            }));
+            if let Some(rejected) = refused.element(Some(index), failure, raw) {
+                let app_key = app_key.map(|key| key.as_ref().to_owned());
+                sink(Err(Rejected { app_key, ..rejected }));
+            }
         }
+        refused.together().into_iter().map(Err).for_each(sink);
     }
 
     fn one<'a>(
@@ -494,11 +499,16 @@ impl<'l> Context<'l> {
         let (timestamp, age, mut time_limit) = match (self.form, &scan.timestamp) {
             // What Muster writes is milliseconds, however few.
             (Form::Own, Some(Value::Int(millis))) => (Timestamp::from_millis(*millis), None, None),
+            (Form::Decoded, Some(Value::Int(millis))) => {
+                time::of_decoded(Timestamp::from_millis(*millis), arrival, self.limits())
+            }
             (_, value) => time::of_event(value.as_ref(), arrival, self.limits())?,
         };
         let expires_at = match (self.form, &scan.expires_at) {
             (_, None | Some(Value::Null)) => None,
-            (Form::Own, Some(Value::Int(millis))) => Some(Timestamp::from_millis(*millis)),
+            (Form::Own | Form::Decoded, Some(Value::Int(millis))) => {
+                Some(Timestamp::from_millis(*millis))
+            }
             (_, Some(value)) => {
                 let read = time::read("expires_at", value)?;
                 if read.is_none() {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::decode::{Context, Form, Incoming, Parsed, Rejected, too_large};
+use super::refused::Refused;
 use super::scan::{Scan, Value};
 use super::{Settings, SoftStates, SourceSettings};
 use crate::decoders::{self, Decoder, Draft, Failure, Grade, Payload, Tag, When};
@@ -57,22 +58,31 @@ pub(super) fn each(
     (decoder.decode)(&payload, &mut found);
     let several = found.len() > 1;
     let context = Context { form: Form::Decoded, arrival: incoming.arrival, settings };
-    let silent = |outcome, why| Found::Silent { source: place, outcome, why };
+    let silent = |outcome, why| Some(Found::Silent { source: place, outcome, why });
+    let mut refused = Refused::of(bytes);
     for (index, found) in found.into_iter().enumerate() {
         let index = several.then_some(index);
-        sink(match found {
+        let found = match found {
             decoders::Found::Nothing(why) => silent(EventOutcome::Ignored, why),
-            decoders::Found::Rejected { index, failure, bytes: part } => {
-                let part = part.as_deref().unwrap_or(bytes);
-                Found::Rejected(Rejected::new(index, failure, part))
+            decoders::Found::Rejected { index, failure, bytes: Some(part) } => {
+                refused.element(index, failure, &part).map(Found::Rejected)
+            }
+            decoders::Found::Rejected { index, failure, bytes: None } => {
+                refused.without_bytes(index, failure);
+                None
             }
             decoders::Found::Event(draft) => match event(*draft, name, source, context) {
-                Ok(Some(parsed)) => Found::Event(Box::new(parsed)),
+                Ok(Some(parsed)) => Some(Found::Event(Box::new(parsed))),
                 Ok(None) => silent(EventOutcome::Dropped, SOFT.to_owned()),
-                Err(failure) => Found::Rejected(Rejected::new(index, failure, bytes)),
+                Err(failure) => {
+                    refused.without_bytes(index, failure);
+                    None
+                }
             },
-        });
+        };
+        found.into_iter().for_each(&mut sink);
     }
+    refused.together().into_iter().map(Found::Rejected).for_each(sink);
 }
 
 /// The event of a draft; none where it is a soft state that is not to count.

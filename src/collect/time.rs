@@ -20,12 +20,33 @@ pub(super) fn of_event(
         // Zero, a negative number and unreadable text are what senders write for "none".
         return Ok((arrival, None, Some(Limit::TimeUnread)));
     };
+    Ok(held(time, arrival, limits))
+}
+
+/// The same of a time that a decoder has read; what lies before 1970 is none.
+pub(super) fn of_decoded(
+    time: Timestamp,
+    arrival: Timestamp,
+    limits: &Limits,
+) -> (Timestamp, Option<i64>, Option<Limit>) {
+    if time.as_millis() <= 0 {
+        return (arrival, None, Some(Limit::TimeUnread));
+    }
+    held(time, arrival, limits)
+}
+
+/// A time that lies too far ahead counts as the arrival.
+fn held(
+    time: Timestamp,
+    arrival: Timestamp,
+    limits: &Limits,
+) -> (Timestamp, Option<i64>, Option<Limit>) {
     let age = Some(arrival.as_millis().saturating_sub(time.as_millis()));
-    Ok(if time > arrival + limits.ahead {
+    if time > arrival + limits.ahead {
         (arrival, age, Some(Limit::TimeClamped))
     } else {
         (time, age, None)
-    })
+    }
 }
 
 /// Epoch seconds or milliseconds, as a number or a text of one, or RFC 3339.

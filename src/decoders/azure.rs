@@ -14,6 +14,9 @@
 //! resolve, and so does what Resource Health and Service Health say of themselves: their alerts are
 //! always `Fired`.
 //!
+//! Times: when it was resolved, else what the alert says of itself, else when it fired; those of the
+//! older shapes without a zone are UTC.
+//!
 //! Host: the first configuration item, else a dimension that names a computer, else the target (of
 //! Service Health the service); of an ARM id its last part; in lower case.
 //!

@@ -54,7 +54,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
         if alerts.is_empty() {
             found.push(Found::Nothing("a list without alerts".to_owned()));
         }
-        json::elements(alerts, found, |alert, found| {
+        json::elements(alerts, payload, found, |alert, found| {
             let alert = alert
                 .as_object()
                 .ok_or_else(|| Failure::shape("an alert of the list is not an object"))?;

@@ -116,7 +116,7 @@ fn one(
 ) -> Result<(), Failure> {
     for name in ["contexts", "notifications"] {
         if let Some(list) = object.get(name).and_then(Value::as_array) {
-            json::elements(list, found, |value, found| {
+            json::elements(list, payload, found, |value, found| {
                 let object = value.as_object();
                 let object = object.ok_or_else(|| Failure::shape("a notification is an object"))?;
                 found.push(notification(&Fields::of(object), payload)?);

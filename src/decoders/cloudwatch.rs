@@ -77,7 +77,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
         if records.is_empty() {
             return one(object, None, payload, found);
         }
-        json::elements(records, found, |record, found| record_of(record, payload, found));
+        json::elements(records, payload, found, |record, found| record_of(record, payload, found));
         Ok(())
     };
     if let Err(failure) = json::objects(payload, found, each) {

@@ -156,6 +156,19 @@ impl Draft {
         self.link(name, url.trim_end_matches(['.', ',', ';', ':', '!', '?']));
     }
 
+    /// How many bytes its texts have.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let tags = self.tags.iter().map(|(name, tag)| match tag {
+            Tag::One(value) => name.len() + value.len(),
+            Tag::List(values) => name.len() + values.iter().map(String::len).sum::<usize>(),
+        });
+        let links = self.links.iter().map(|(name, url)| name.len() + url.len());
+        let fields = [&self.source, &self.host, &self.check, &self.key, &self.id];
+        let fields = fields.into_iter().flatten().map(String::len);
+        tags.chain(links).chain(fields).sum::<usize>() + self.description.len()
+    }
+
     /// The value of a tag that has one.
     #[must_use]
     pub fn tagged(&self, name: &str) -> Option<&str> {

@@ -7,6 +7,8 @@
 //! `RESOURCE_CONTENTION` and `CUSTOM_ALERT` warning; `MONITORING_UNAVAILABLE` unknown. `State`
 //! `RESOLVED` is the recovery; `MERGED` too: what is wrong is told by the other problem.
 //!
+//! Times: `timestamp` of the body, where its template has one; else the arrival.
+//!
 //! Traps: `{State}` and others stay as they are where Dynatrace does not know them. Problem 999 is a test.
 
 use std::borrow::Cow;

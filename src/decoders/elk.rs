@@ -87,7 +87,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
 }
 
 fn each(list: &[Value], over: Option<bool>, payload: &Payload<'_>, found: &mut Vec<Found>) {
-    json::elements(list, found, |value, found| {
+    json::elements(list, payload, found, |value, found| {
         let object =
             value.as_object().ok_or_else(|| Failure::shape("the alert is not an object"))?;
         found.push(one(object, over, payload)?);

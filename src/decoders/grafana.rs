@@ -59,7 +59,7 @@ fn unified(object: &json::Object, list: &[Value], payload: &Payload<'_>, found: 
     if list.is_empty() {
         found.push(Found::Nothing("a group without alerts".to_owned()));
     }
-    json::elements(list, found, |value, found| {
+    json::elements(list, payload, found, |value, found| {
         let inner = value
             .as_object()
             .ok_or_else(|| Failure::shape(format!("the alert is not an object; {EXPECTED}")))?;

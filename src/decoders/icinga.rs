@@ -10,7 +10,8 @@
 //!
 //! Identity: host and service, the host alone for states of hosts. Severity of states: see
 //! [`nagios_family`]; of Icinga Notifications `emerg` to `err` are critical, `warning` is warning, the
-//! rest info, and `ok` is over. Soft states are marked as such.
+//! rest info, and `ok` is over. Soft states are marked as such. Times: the event's `timestamp`, of an
+//! object its last change of state; seconds with fractions.
 //!
 //! Traps: a host that is down has the state 1 in an event and 2 (or 3) in its check result; that it is
 //! unreachable stands only in `vars_after.reachable`; numbers may be written as `1.0`; passive results
@@ -63,7 +64,7 @@ fn one(
     found: &mut Vec<Found>,
 ) -> Result<(), Failure> {
     if let Some(list) = object.get("results").and_then(Value::as_array) {
-        json::elements(list, found, |value, found| {
+        json::elements(list, payload, found, |value, found| {
             let result = value.as_object().and_then(|result| json::object(result, "attrs"));
             let attributes =
                 result.ok_or_else(|| Failure::shape("a result without `attrs` of an object"))?;

@@ -33,7 +33,7 @@ pub fn objects(
     if text.trim_start().starts_with('[') {
         let list: Vec<Value> = serde_json::from_str(text)
             .map_err(|error| Failure::new(Reason::NotJson, error.to_string()))?;
-        elements(&list, found, |value, found| match value.as_object() {
+        elements(&list, payload, found, |value, found| match value.as_object() {
             Some(object) => each(object, found),
             None => Err(Failure::shape("the list's element is not an object")),
         });
@@ -68,18 +68,36 @@ pub fn objects(
     }
 }
 
-/// Hands over the elements of a list; one that fails is rejected by itself.
+/// What a list's elements may be altogether once they are read: this many times the payload, and
+/// [`SPREAD_LEAST`] bytes. What stands around a list may stand in each event of it.
+const SPREAD_MOST: usize = 16;
+const SPREAD_LEAST: usize = 1 << 20;
+
+/// Hands over the elements of a list; one that fails is rejected by itself, and so are those for
+/// which there is no room any more.
 pub fn elements(
     list: &[Value],
+    payload: &Payload<'_>,
     found: &mut Vec<Found>,
     mut each: impl FnMut(&Value, &mut Vec<Found>) -> Result<(), Failure>,
 ) {
+    let mut room = payload.bytes.len() * SPREAD_MOST + SPREAD_LEAST;
     for (index, value) in list.iter().enumerate() {
-        if let Err(failure) = each(value, found) {
+        let before = found.len();
+        let outcome = if room > 0 { each(value, found) } else { Err(no_room()) };
+        let made = found[before..].iter().map(Found::bytes).sum();
+        room = room.saturating_sub(made);
+        if let Err(failure) = outcome {
             let bytes = Some(value.to_string().into_bytes());
             found.push(Found::Rejected { index: Some(index), failure, bytes });
         }
     }
+}
+
+fn no_room() -> Failure {
+    let message = "what the list's elements have in common takes too much in all of them together; \
+                   send fewer in one payload";
+    Failure::new(Reason::TooLarge, message)
 }
 
 fn guarded<'a>(payload: &Payload<'a>) -> Result<&'a str, Failure> {

@@ -12,7 +12,8 @@
 //!
 //! Identity: host and service description, the host alone for states of hosts. Severity and kinds of
 //! notification: see [`nagios_family`]. Soft states are marked as such, and dropped where the source
-//! does not keep them.
+//! does not keep them. Recovery: a state that is over (OK, UP, 0), whatever the kind of notification.
+//! Times: seconds since 1970 where there are any; a mail's without a zone are meant in the source's.
 //!
 //! Traps: mails name the host by its alias for services; a log has a problem as an alert and once
 //! more for each contact (one payload tells it once); output may hold `;` and `|`; results of

@@ -13,7 +13,8 @@
 //! An outgoing webhook has both inside: `action` (Create, Close, Acknowledge, …) and `alert`.
 //!
 //! Identity: the alias; without one, host and check. Severity: P1 and P2 critical, P3 (also where none
-//! is given) warning, P4 and P5 info. Host: `entity`, else a host in the details. Check: an alert's
+//! is given) warning, P4 and P5 info. Recovery is an action,
+//! `close` or `delete`. Times: a webhook's `updatedAt`, else `createdAt`; the API has none. Host: `entity`, else a host in the details. Check: an alert's
 //! name in the details, else the message. Tags: the details; `tags` as a list; source, teams.
 
 use std::borrow::Cow;

@@ -276,7 +276,7 @@ fn one(
         found.push(Found::Nothing("a log record of debug level".to_owned()));
         return Ok(());
     };
-    room.0 = room.0.checked_sub(shared.cost).ok_or_else(|| {
+    room.0 = room.0.checked_sub(shared.cost + shared.scope.len()).ok_or_else(|| {
         let message = "the attributes of resources take too much in all their records together; \
                        send fewer records in one request";
         Failure::new(Reason::TooLarge, message)

@@ -7,7 +7,8 @@
 //! HTTP layer sets to the key it makes up and returns; without either, host and check.
 //! Severity: critical and error critical, warning warning, info info; v1 has none and is critical,
 //! unless its details have a `severity` or a Nagios state. `resolve` resolves, `acknowledge`
-//! acknowledges; neither carries a payload.
+//! acknowledges; neither carries a payload. Times: `payload.timestamp`, RFC 3339; others count when
+//! they arrive.
 //!
 //! Host: `payload.source`; v1: the details' host. Check: `payload.class`, else `component`, else the
 //! summary. Details whose values differ from one event to the next (numbers, several lines, counts of

@@ -1,6 +1,8 @@
 //! Pingdom's webhook: one JSON object per change of a check.
 //!
-//! Identity: the check's id, with its name as the check and its target as the host.
+//! Identity: the check's id, with its name as the check and its target as the host. `current_state`
+//! `DOWN` is critical, `UP` the recovery, any other state unknown. Times: `state_changed_timestamp`,
+//! seconds.
 
 use super::{Class, Decoder, Draft, Failure, Found, Grade, Payload, json, times};
 use crate::model::Status;

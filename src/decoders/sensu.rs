@@ -44,7 +44,7 @@ fn one(
     if !object.contains_key("entity")
         && let Some(list) = object.get("events").and_then(serde_json::Value::as_array)
     {
-        json::elements(list, found, |value, found| {
+        json::elements(list, payload, found, |value, found| {
             let object = value.as_object();
             let object = object.ok_or_else(|| Failure::shape("an event is an object"))?;
             found.push(event(object, payload)?);

@@ -1,7 +1,7 @@
 //! Uptime Kuma's webhook, in its default form.
 //!
 //! Identity: the monitor. Host: its `hostname`, else the host of its URL, else its name. `status` 0 is
-//! down (critical) and 1 up; 2 (pending) is not sure yet, 3 is maintenance and says nothing. Times are
+//! down (critical) and 1 up (the recovery); 2 (pending) is not sure yet, 3 is maintenance and says nothing. Times are
 //! UTC though they have no zone. A certificate that ends soon, and tests, have no heartbeat and say
 //! nothing here.
 

@@ -90,7 +90,7 @@ fn one(
     // A batch of them in an object, as gateways make it.
     for name in ["events", "problems"] {
         if let Some(list) = object.get(name).and_then(Value::as_array) {
-            json::elements(list, found, |value, found| {
+            json::elements(list, payload, found, |value, found| {
                 let object = value.as_object();
                 let object = object.ok_or_else(|| Failure::shape("an event is an object"))?;
                 let one = if object.contains_key("clock") || object.contains_key("p_eventid") {
@@ -333,7 +333,9 @@ fn updated(action: &str, problem: &Grade) -> (Vec<Grade>, &'static str) {
             grades.push(Grade::Acknowledged);
         }
     }
+    // Said twice is said once: each is an event with all of the payload in it.
     grades.sort_by_key(|grade| *grade == Grade::Acknowledged);
+    grades.dedup();
     (grades, "a note on a problem that changes nothing")
 }
 

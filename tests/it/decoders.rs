@@ -17,16 +17,16 @@ use proptest::prelude::*;
 
 const FIXTURES: &str = "tests/fixtures/sources";
 /// 2026-11-24T12:00:00Z: when every fixture arrives.
-const ARRIVAL: Timestamp = Timestamp::from_millis(1_795_521_600_000);
+pub(crate) const ARRIVAL: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 
-struct Case {
-    name: String,
-    payload: Vec<u8>,
-    headers: Vec<(String, Vec<u8>)>,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
     expected: PathBuf,
 }
 
-fn cases(decoder: &Decoder) -> Vec<Case> {
+pub(crate) fn cases(decoder: &Decoder) -> Vec<Case> {
     let folder = Path::new(FIXTURES).join(decoder.name);
     let Ok(entries) = std::fs::read_dir(&folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
@@ -61,7 +61,11 @@ fn settings() -> Settings {
     Settings::default()
 }
 
-fn decoded(decoder: &'static Decoder, payload: &[u8], headers: &[(String, Vec<u8>)]) -> Decoded {
+pub(crate) fn decoded(
+    decoder: &'static Decoder,
+    payload: &[u8],
+    headers: &[(String, Vec<u8>)],
+) -> Decoded {
     let origin = Origin { decoder: Some(decoder), ..Origin::of_source("test", decoder.name) };
     let incoming = Incoming { bytes: payload, headers, arrival: ARRIVAL, origin: &origin };
     decode(&incoming, &settings())
@@ -80,6 +84,14 @@ fn shown(decoded: &Decoded) -> String {
         writeln!(text, "rejected: {}", rejected.reason.as_str()).expect("a string takes it");
     }
     text
+}
+
+/// How many bytes were made of a payload.
+pub(crate) fn written(decoded: &Decoded) -> usize {
+    let events = decoded.events.iter().map(|event| wire::event::canonical(event).len());
+    let rejected = decoded.rejected.iter().map(|one| one.bytes.len() + one.message.len());
+    let silent = decoded.silent.iter().map(|(_, _, why)| why.len());
+    events.chain(rejected).chain(silent).sum()
 }
 
 #[test]
@@ -267,5 +279,84 @@ impl Edit {
             }
             Self::Cut => bytes.truncate(at),
         }
+    }
+}
+
+/// The first problem and the first recovery of one identity in a format's fixtures; none where no fixture
+/// of a recovery is of an identity that another one has a problem of.
+fn pair(decoder: &'static Decoder) -> Option<(Event, Event)> {
+    let events: Vec<Event> = cases(decoder)
+        .iter()
+        .flat_map(|case| decoded(decoder, &case.payload, &case.headers).events)
+        .collect();
+    let recovered = |event: &&Event| event.status() == Some(Status::Ok);
+    events.iter().filter(recovered).find_map(|recovery| {
+        let problem = events.iter().find(|event| {
+            event.status().is_some_and(|status| status != Status::Ok)
+                && event.identity() == recovery.identity()
+        });
+        Some((problem?.clone(), recovery.clone()))
+    })
+}
+
+/// A recovery that comes late does not close a problem that began after it, and one of what is not
+/// known opens nothing and tells nobody: for every format that says when a problem is over, on both
+/// ways to collect, also where collect has forgotten what it knew.
+#[test]
+fn what_is_over_closes_what_was_before_it_and_nothing_else() {
+    let at = |event: &Event, timestamp: Timestamp| {
+        let event = Event { timestamp, expires_at: None, ..event.clone() };
+        wire::event::canonical(&event)
+    };
+    let before = |seconds: i64| Timestamp::from_millis(ARRIVAL.as_millis() - 1_000 * seconds);
+    let mut lacking = Vec::new();
+    for decoder in decoders::ALL {
+        let Some((problem, recovery)) = pair(decoder) else {
+            if decoder.expire_after.is_none() {
+                lacking.push(decoder.name);
+            }
+            continue;
+        };
+        for way in [Way::Straight, Way::SentOn] {
+            for forgets in [false, true] {
+                let new = || Pipeline::new(settings(), CorrelateSettings::default(), way);
+                let mut alone = new();
+                alone.arrive(ARRIVAL, Some(&at(&recovery, before(60))));
+                assert!(
+                    alone.changes().is_empty(),
+                    "{}: a recovery opened something",
+                    decoder.name
+                );
+                assert!(alone.dead().is_empty(), "{}: {:?}", decoder.name, alone.dead());
+
+                let mut pipeline = new();
+                let mut post = |event: &Event, seconds: i64| {
+                    pipeline.arrive(ARRIVAL, Some(&at(event, before(seconds))));
+                    if forgets {
+                        pipeline.forget_collected();
+                    }
+                    let last = pipeline.changes().last().expect("the problem was told");
+                    let last = wire::change::decode(last).expect("a change");
+                    (pipeline.changes().len(), last.resolved.is_some())
+                };
+                let name = decoder.name;
+                let opened = post(&problem, 60);
+                assert!(!opened.1, "{name}: over at once");
+                assert_eq!(post(&recovery, 120), opened, "{name}: an older recovery did something");
+                assert!(post(&recovery, 30).1, "{name}: a newer recovery did not close it");
+                assert!(post(&problem, 45).1, "{name}: an older problem opened it again");
+            }
+        }
+    }
+    assert!(lacking.is_empty(), "no fixtures of one identity's problem and recovery: {lacking:?}");
+}
+
+/// Whoever adds a format adds its fuzz target: a name in `fuzz/Cargo.toml`.
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let manifest = std::fs::read_to_string("fuzz/Cargo.toml").expect("the fuzz targets");
+    for decoder in decoders::ALL {
+        let target = format!("name = \"{}\"\npath = \"fuzz_targets/any.rs\"", decoder.name);
+        assert!(manifest.contains(&target), "fuzz/Cargo.toml has no target `{}`", decoder.name);
     }
 }

@@ -12,6 +12,7 @@ mod decode;
 mod decoders;
 mod enrich;
 mod exactness;
+mod growth;
 mod intakes;
 mod journal;
 mod kafka;

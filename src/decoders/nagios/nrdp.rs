@@ -69,7 +69,7 @@ pub(super) fn results(
 ) -> Result<(), Failure> {
     let one = match object.get("checkresults") {
         Some(Value::Array(list)) => {
-            json::elements(list, found, |value, found| {
+            json::elements(list, payload, found, |value, found| {
                 let object = value.as_object();
                 let object =
                     object.ok_or_else(|| Failure::shape("a check's result is an object"))?;
