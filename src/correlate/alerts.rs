@@ -244,10 +244,16 @@ fn dismissed(
         let identity = alert.identity.clone();
         begin(state, touched, now, identity, status, update);
     } else if status == alert.said() {
+        let mut mark = alert.maintenance.clone();
         if differs(alert, &update.event) {
+            // It may come back as it is, and must then be as quiet as it would have become.
+            mark = maintenance::heard(state, now, alert, &update.event, (word.status, status));
             touched.alert(state, alert.incident, id, at).updated = true;
         }
-        state.change_alert(id, |alert| hear(alert, now, word, update));
+        state.change_alert(id, |alert| {
+            alert.maintenance = mark;
+            hear(alert, now, word, update);
+        });
     } else {
         reopen(state, touched, now, id, word, update);
     }

@@ -2,9 +2,9 @@
 //!
 //! An incident is resolved exactly while none of its alerts fires.
 
-use super::by_hand;
 use super::state::State;
 use super::touched::Touched;
+use super::{by_hand, maintenance};
 use crate::model::incident::Acknowledged;
 use crate::model::{
     Alert, AlertId, Hold, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
@@ -151,11 +151,15 @@ pub(super) fn calm(state: &mut State, touched: &mut Touched, id: AlertId) {
     let Some(alert) = state.alert(id).filter(|alert| alert.is_flapping()) else { return };
     let (said, incident, at) = (alert.said(), alert.incident, alert.changed_at);
     if said > Status::Ok {
+        let other = said != alert.status;
         touched.alert(state, incident, id, at).updated = true;
         state.change_alert(id, |alert| {
             alert.status = said;
             alert.flapping = None;
         });
+        if other {
+            maintenance::shows_another_status(state, id);
+        }
         return;
     }
     end(state, touched, id, (at, Resolution::AllOk), |alert| {

@@ -349,6 +349,15 @@ pub(super) fn sweep(state: &mut State, touched: &mut Touched, now: Timestamp, ac
     }
 }
 
+/// An alert shows another status though it said nothing new: it may be part of planned work no more,
+/// or from now on.
+pub(super) fn shows_another_status(state: &mut State, id: AlertId) {
+    let now = state.now();
+    if let Some(mark) = state.alert(id).and_then(|alert| anew(state.plans(), now, alert)) {
+        state.change_alert(id, |alert| alert.maintenance = Some(mark));
+    }
+}
+
 /// The mark of an alert that nothing new is known of, where it is another than before.
 fn anew(plans: &Plans, now: Timestamp, alert: &Alert) -> Option<Maintained> {
     // What was resolved by hand may come back as it was.
