@@ -153,7 +153,8 @@ pub(super) fn log(theme: Theme) -> impl Strategy<Value = Log> {
         Theme::People | Theme::Maintenance => vec![3 * 60_i64, 20 * 60, 7 * 86_400, 7 * 86_400],
         _ => vec![3 * 60_i64, 10 * 60, 7 * 86_400],
     });
-    let steps = prop::collection::vec(step(theme), 5..40);
+    let steps = if theme == Theme::People { 10..50 } else { 5..40_usize };
+    let steps = prop::collection::vec(step(theme), steps);
     let restarts = prop::sample::select(vec![usize::MAX, 7, 3]);
     let drawn = (books, lives, any::<bool>(), restarts, steps);
     drawn.prop_map(|(books, lives, two_shards, restart_every, steps)| {
@@ -213,7 +214,7 @@ fn step(theme: Theme) -> impl Strategy<Value = Step> {
     };
     let commands = match theme {
         Theme::Anything | Theme::Maintenance => 3,
-        Theme::People => 12,
+        Theme::People => 14,
         _ => 0,
     };
     let what = prop_oneof![
@@ -336,12 +337,13 @@ fn book(theme: Theme) -> impl Strategy<Value = Book> {
 
 fn settings(theme: Theme) -> impl Strategy<Value = CorrelateSettings> {
     let patterns = match theme {
-        Theme::Joining => prop::collection::vec(pattern(true, false, 0), 1..3).boxed(),
-        Theme::Holding => prop::collection::vec(pattern(false, true, 0), 1..5).boxed(),
-        Theme::Near => prop::collection::vec(pattern(false, false, 7), 1..4).boxed(),
-        Theme::Anything => prop::collection::vec(pattern(false, false, 1), 0..4).boxed(),
-        Theme::Chronic => prop::collection::vec(pattern(false, false, 0), 1..4).boxed(),
-        _ => prop::collection::vec(pattern(false, false, 0), 0..4).boxed(),
+        Theme::Joining => prop::collection::vec(pattern(Sort::Gapped, 0), 1..3).boxed(),
+        Theme::Holding => prop::collection::vec(pattern(Sort::Holding, 0), 1..5).boxed(),
+        Theme::People => prop::collection::vec(pattern(Sort::Gathering, 0), 1..3).boxed(),
+        Theme::Near => prop::collection::vec(pattern(Sort::Any, 7), 1..4).boxed(),
+        Theme::Anything => prop::collection::vec(pattern(Sort::Any, 1), 0..4).boxed(),
+        Theme::Chronic => prop::collection::vec(pattern(Sort::Any, 0), 1..4).boxed(),
+        _ => prop::collection::vec(pattern(Sort::Any, 0), 0..4).boxed(),
     };
     let off = FlappingSettings { changes: 0, ..FlappingSettings::default() };
     let easily = (1..4_u32, 2..5_i64, 1..4_i64, 1..4_i64).prop_map(
@@ -411,7 +413,19 @@ fn near(tenths: u32) -> impl Strategy<Value = (Option<Near>, bool)> {
     (now_and_then(tenths, near), prop::bool::weighted(0.3))
 }
 
-fn pattern(gapped: bool, holds: bool, near_share: u32) -> impl Strategy<Value = Pattern> {
+/// What sort of pattern.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Any,
+    /// Always with a gap.
+    Gapped,
+    /// Asks for several alerts.
+    Holding,
+    /// Has most alerts in one incident.
+    Gathering,
+}
+
+fn pattern(sort: Sort, near_share: u32) -> impl Strategy<Value = Pattern> {
     const BY: [&[&str]; 8] = [
         &["cluster"],
         &["cluster"],
@@ -426,15 +440,21 @@ fn pattern(gapped: bool, holds: bool, near_share: u32) -> impl Strategy<Value = 
         [None, None, None, Some("status!=\"info\""), Some("cluster=~\"a|b\""), Some("host=\"h1\"")];
     let gap =
         prop::sample::select(vec![30_i64, 60, 120]).prop_map(|gap| Some(Span::from_secs(gap)));
+    let (gapped, holds) = (sort == Sort::Gapped, sort == Sort::Holding);
+    let gathers = sort == Sort::Gathering;
     let gap = if gapped { gap.boxed() } else { prop_oneof![2 => Just(None), 1 => gap].boxed() };
     (
         prop::sample::select(BY.to_vec()),
-        prop::sample::select(MATCH.to_vec()),
-        prop::sample::select(vec![1_i64, 2, 4, 8]),
+        prop::sample::select(if gathers { vec![None] } else { MATCH.to_vec() }),
+        prop::sample::select(if gathers { vec![4, 8, 30] } else { vec![1_i64, 2, 4, 8] }),
         gap,
         prop::bool::weighted(0.8),
-        prop::sample::select(vec![1_u32, 2, 3, 1_000]),
-        prop::sample::select(if holds { vec![1, 2, 2, 3, 3, 4] } else { vec![1_u32, 1, 1, 2, 3] }),
+        prop::sample::select(if gathers { vec![3, 1_000] } else { vec![1_u32, 2, 3, 1_000] }),
+        prop::sample::select(match sort {
+            Sort::Holding => vec![1_u32, 2, 2, 3, 3, 4],
+            Sort::Gathering => vec![1, 1, 1, 1, 2],
+            _ => vec![1, 1, 1, 2, 3],
+        }),
         prop::sample::select(vec![Chronic::Separate, Chronic::Separate, Chronic::Join]),
         near(near_share),
     )

@@ -9,8 +9,8 @@ use muster::model::command::{Action, Outcome};
 use muster::model::event::Report;
 use muster::model::update::Seen;
 use muster::model::{
-    self, AlertId, Change, Command, CommandResult, CorrelateSettings, Event, Hold, IncidentId,
-    MaintenanceId, Member, Pair, Span, Status, Timestamp, Update,
+    self, AlertId, Change, ChangeKind, Command, CommandResult, CorrelateSettings, Event, Hold,
+    IncidentId, MaintenanceId, Member, Pair, Schedule, Span, Status, Timestamp, Update,
 };
 use muster::stage::{Kind, Offset, Output, Record as LogRecord, Slot, Stage};
 use muster::wire;
@@ -87,14 +87,14 @@ impl Watched {
         };
         let record = &Record { time: drawn.time, body };
         let (changes, result) = self.read(record)?;
-        let opens = |change: &&Change| change.kinds.first() == Some(&model::ChangeKind::Opened);
+        let opens = |change: &&Change| change.kinds.first() == Some(&ChangeKind::Opened);
         let opened: Vec<IncidentId> =
             changes.iter().filter(opens).map(|change| change.id).collect();
         let (told, answered) = self.model.apply(record, opened.iter().copied().collect());
         self.compare_changes(&changes, &told)?;
         let result = result.as_ref().map(answer);
         same("the answer", &result, &answered)?;
-        self.meet(&changes, answered.as_ref());
+        self.meet(record, &changes, answered.as_ref());
         self.named.incidents.extend(opened);
         if let Body::Command(command) = &record.body {
             self.name(command, answered.as_ref());
@@ -116,33 +116,70 @@ impl Watched {
         self.correlate.restored().map_err(fail)
     }
 
-    fn meet(&mut self, changes: &[Change], answered: Option<&Answered>) {
-        self.met.extend(changes.iter().flat_map(|change| &change.kinds).map(|kind| kind.as_str()));
+    /// Notes what happened, so that it is known not to be left out.
+    fn meet(&mut self, record: &Record, changes: &[Change], answered: Option<&Answered>) {
+        for change in changes {
+            self.met.extend(change.kinds.iter().map(|kind| kind.as_str()));
+            let known = self.replayed.get(&change.id).map(|known| &known.last);
+            let by_hand = known
+                .is_some_and(|last| matches!(last.resolved, Some((_, model::Resolution::ByHand))));
+            let is = |kind| change.kinds.contains(&kind);
+            let woken = is(ChangeKind::Unsnoozed) && change.actor.is_none();
+            let event = matches!(record.body, Body::Update(_));
+            self.meet_if(woken && is(ChangeKind::Grew), "woken by a new alert");
+            self.meet_if(woken && is(ChangeKind::Worsened), "woken by a worse status");
+            self.meet_if(woken && is(ChangeKind::Reopened), "woken by a reopening");
+            let time = woken && change.kinds.len() == 1;
+            self.meet_if(time, "woken by its time");
+            let time = is(ChangeKind::Unacknowledged) && change.actor.is_none();
+            self.meet_if(time, "acknowledged for long enough");
+            let back = by_hand && event && is(ChangeKind::Reopened);
+            self.meet_if(back, "not over though somebody said so");
+            self.meet_if(by_hand && !is(ChangeKind::Reopened), "heard of though over by hand");
+        }
         match answered.map(|answered| (answered.outcome, &*answered.action)) {
-            Some((Outcome::Refused(reason), _)) => {
-                self.met.insert(reason.as_str());
-            }
+            Some((Outcome::Refused(reason), _)) => self.meet_if(true, reason.as_str()),
             Some((Outcome::Done, action)) => {
                 let word = Action::WORDS.iter().find(|word| **word == action);
-                self.met.insert(word.expect("a word for each"));
+                self.meet_if(true, word.expect("a word for each"));
             }
             None => {}
         }
-        let over = self.model.alerts.iter().filter_map(|alert| alert.over);
-        self.met.extend(over.map(|(_, reason)| reason.as_str()));
+        let mut words: Vec<(bool, &'static str)> = Vec::new();
         for alert in &self.model.alerts {
+            words.extend(alert.over.map(|(_, reason)| (true, reason.as_str())));
+            let later = self
+                .model
+                .alerts
+                .iter()
+                .any(|other| other.identity == alert.identity && other.number > alert.number);
+            let by_hand = matches!(alert.over, Some((_, model::Resolution::ByHand)));
+            let mark = alert.maintenance.as_ref();
+            let ended = mark.and_then(|mark| mark.ended_at);
+            let plan = mark
+                .and_then(|mark| self.model.plans.iter().find(|known| known.plan.id == mark.plan));
+            let again =
+                plan.is_some_and(|known| matches!(known.plan.schedule, Schedule::Recurring(_)));
+            let late = alert.appended_at == record.time
+                && ended.is_some_and(|at| alert.newest < at && at < record.time);
             let hops = alert.why.hops;
-            for (happened, word) in [
+            words.extend([
+                (by_hand && later, "anew after it was over by hand"),
+                (again, "part of a window that comes again"),
+                (late, "late for its window"),
                 (alert.chronic, "a chronic alert"),
                 (alert.chronic && alert.why.pair.is_some(), "a chronic alert joined"),
                 (hops == Some(0), "joined at its node"),
                 (hops == Some(1), "joined one hop away"),
                 (hops.is_some_and(|hops| hops > 1), "joined some hops away"),
-            ] {
-                if happened {
-                    self.met.insert(word);
-                }
-            }
+            ]);
+        }
+        words.into_iter().for_each(|(happened, word)| self.meet_if(happened, word));
+    }
+
+    fn meet_if(&mut self, happened: bool, word: &'static str) {
+        if happened {
+            self.met.insert(word);
         }
     }
 
@@ -150,17 +187,21 @@ impl Watched {
     fn name(&mut self, command: &Command, answered: Option<&Answered>) {
         let repeated = self.named.requests.contains(&command.request);
         self.named.requests.push(command.request.clone());
-        if repeated {
-            self.met.insert("a request id once more");
-        }
+        self.meet_if(repeated, "a request id once more");
         if answered.is_none_or(|answered| answered.outcome != Outcome::Done) || repeated {
             return;
         }
         match &command.action {
             Action::Resolve(_) => self.named.undoable.push(command.request.clone()),
+            Action::Acknowledge { incident, .. } => self.named.acknowledged.push(*incident),
+            Action::Snooze { incident, .. } => self.named.snoozed.push(*incident),
             Action::MaintenancePut { .. } => {
                 let id = MaintenanceId::of(&format!("request {}", command.request));
-                self.named.plans.push(id);
+                let new = self.model.plans.iter().any(|known| known.plan.id == id);
+                self.meet_if(!new, "a plan was changed");
+                if new {
+                    self.named.plans.push(id);
+                }
             }
             _ => {}
         }

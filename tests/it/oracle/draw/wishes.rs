@@ -44,6 +44,9 @@ pub(in super::super) struct Named {
     /// Those that can be undone.
     pub(in super::super) undoable: Vec<RequestId>,
     pub(in super::super) plans: Vec<MaintenanceId>,
+    /// Incidents that somebody acknowledged, and such that somebody snoozed.
+    pub(in super::super) acknowledged: Vec<IncidentId>,
+    pub(in super::super) snoozed: Vec<IncidentId>,
 }
 
 fn nth_last<T: Clone>(all: &[T], nth: usize) -> Option<T> {
@@ -65,13 +68,14 @@ pub(super) fn wished(theme: Theme) -> impl Strategy<Value = Wished> {
         &["rack=~\"r1|r3\""],
     ];
     let until = || prop_oneof![8 => 1..12_i64, 1 => -2..1_i64];
+    let long = || prop_oneof![3 => 1..12_i64, 4 => 12..120_i64, 1 => -2..1_i64];
     let one = prop_oneof![
         3 => (which(), prop::option::of(until()))
             .prop_map(|(which, until)| Wish::Acknowledge { which, until }),
         2 => which().prop_map(|which| Wish::Unacknowledge { which }),
         1 => (which(), prop::sample::select(vec![None, Some("ann"), Some("bob")]))
             .prop_map(|(which, to)| Wish::Assign { which, to }),
-        4 => (which(), until(), any::<(bool, bool, bool)>())
+        4 => (which(), long(), any::<(bool, bool, bool)>())
             .prop_map(|(which, until, ends_on)| Wish::Snooze { which, until, ends_on }),
         2 => which().prop_map(|which| Wish::Unsnooze { which }),
         1 => which().prop_map(|which| Wish::Comment { which }),
@@ -110,7 +114,10 @@ impl Wished {
             Wish::Acknowledge { which, until } => {
                 Action::Acknowledge { incident: incident(*which), until: until.map(later) }
             }
-            Wish::Unacknowledge { which } => Action::Unacknowledge { incident: incident(*which) },
+            Wish::Unacknowledge { which } => {
+                let acknowledged = nth_last(&named.acknowledged, *which);
+                Action::Unacknowledge { incident: acknowledged.unwrap_or_else(|| incident(*which)) }
+            }
             Wish::Assign { which, to } => {
                 Action::Assign { incident: incident(*which), to: to.map(Into::into) }
             }
@@ -119,7 +126,10 @@ impl Wished {
                 let ends_on = SnoozeEnds { new_alert, worse, reopened };
                 Action::Snooze { incident: incident(*which), until: later(*until), ends_on }
             }
-            Wish::Unsnooze { which } => Action::Unsnooze { incident: incident(*which) },
+            Wish::Unsnooze { which } => {
+                let snoozed = nth_last(&named.snoozed, *which);
+                Action::Unsnooze { incident: snoozed.unwrap_or_else(|| incident(*which)) }
+            }
             Wish::Resolve { which } => {
                 confirm = self.confirm.filter(|_| which.len() > 1);
                 let mut ids: Vec<IncidentId> = Vec::new();
