@@ -11,6 +11,7 @@ use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
 use super::{hold, join, lifecycle, maintenance};
+use crate::model::alert::MoveKind;
 use crate::model::event::{Links, Report};
 use crate::model::update::Touch;
 use crate::model::{
@@ -309,7 +310,8 @@ fn again(
     update: Update,
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
-    if word.flapping.is_some() || !alert.why.moves.is_empty() {
+    let by_hand = alert.why.moves.iter().any(|moved| moved.kind != MoveKind::Lapsed);
+    if word.flapping.is_some() || by_hand {
         return reopen(state, touched, now, id, word, update);
     }
     let (home, identity) = (alert.incident, alert.identity.clone());

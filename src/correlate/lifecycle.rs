@@ -2,9 +2,9 @@
 //!
 //! An incident is resolved exactly while none of its alerts fires.
 
+use super::by_hand;
 use super::state::State;
 use super::touched::Touched;
-use super::{by_hand, maintenance};
 use crate::model::incident::Acknowledged;
 use crate::model::{
     Alert, AlertId, Hold, Incident, IncidentId, Pair, Resolution, Span, Status, Timestamp,
@@ -158,7 +158,7 @@ pub(super) fn calm(state: &mut State, touched: &mut Touched, id: AlertId) {
             alert.flapping = None;
         });
         if other {
-            maintenance::shows_another_status(state, id);
+            touched.shows_another_status(id);
         }
         return;
     }

@@ -323,7 +323,7 @@ impl Model {
             Body::Command(command) => answer = Some(self.asked(command)),
         }
         let by = match (&record.body, &answer) {
-            (Body::Command(command), Some(Answer::New(Ok(_))))
+            (Body::Command(command), Some(Answer::New(Ok(_), _)))
                 if is_about_plans(&command.action) =>
             {
                 Some(&*command.actor)

@@ -326,12 +326,7 @@ impl Model {
         let (said, at, incident) = (alert.said, alert.changed_at, alert.incident);
         if said > Status::Ok {
             self.note_alert(number, at).updated = true;
-            let shown = self.alert(number).status();
             self.alert_mut(number).flaps = None;
-            if said != shown {
-                // Rule 15: planned work may be about what it shows now, or not any more.
-                self.hold_one_against_plans(number, None);
-            }
             return;
         }
         self.end(number, at, Resolution::AllOk);

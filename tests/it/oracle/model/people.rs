@@ -11,7 +11,8 @@ pub(super) type Done = Result<(u64, Vec<usize>), (Refused, u64)>;
 
 /// What becomes of a command.
 pub(super) enum Answer {
-    New(Done),
+    /// With the incidents that it names if it is refused.
+    New(Done, Vec<usize>),
     /// It was asked before.
     Again(Answered),
 }
@@ -64,19 +65,22 @@ impl Model {
     pub(super) fn asked(&mut self, command: &Command) -> Answer {
         match self.requests.iter().find(|known| known.request == command.request) {
             Some(known) => Answer::Again(known.clone()),
-            None => Answer::New(self.act(command)),
+            None => {
+                let shown = self.shown_for(command);
+                Answer::New(self.act(command), shown)
+            }
         }
     }
 
     /// Told once everything else of the record was. What only asks for a number is not remembered.
     pub(super) fn answered(&mut self, command: &Command, answer: Answer) -> Answered {
-        let done = match answer {
+        let (done, shown) = match answer {
             Answer::Again(first) => return first,
-            Answer::New(done) => done,
+            Answer::New(done, shown) => (done, shown),
         };
         let (outcome, count, incidents) = match done {
             Ok((count, incidents)) => (Outcome::Done, count, incidents),
-            Err((reason, count)) => (Outcome::Refused(reason), count, self.refused_for(command)),
+            Err((reason, count)) => (Outcome::Refused(reason), count, shown),
         };
         let named = |number: usize| {
             let incident = self.incident(number);
@@ -101,7 +105,7 @@ impl Model {
     }
 
     /// Whoever asks for several by what they are is shown which, and confirms their number.
-    fn refused_for(&self, command: &Command) -> Vec<usize> {
+    fn shown_for(&self, command: &Command) -> Vec<usize> {
         match &command.action {
             Action::Resolve(Which::Matching(matchers)) => self.matching(matchers),
             _ => Vec::new(),
