@@ -68,12 +68,11 @@ fn check(theme: Theme, cases: u32, wanted: &[(&str, usize)]) {
         panic!("{error}\n{runner}");
     }
     let Met { logs, of } = met.into_inner();
-    println!("of {logs} logs: {of:?}");
     for (word, percent) in wanted {
         let share = of.get(word).copied().unwrap_or(0) * 100;
         assert!(
             logs < ENOUGH || share >= percent * logs,
-            "{word}: in {} of {logs} logs, fewer than {percent} %",
+            "{word}: in {} of {logs} logs, fewer than {percent} %; there were {of:?}",
             share / 100
         );
     }

@@ -266,7 +266,7 @@ pub(super) fn pairs(pattern: &Pattern, event: &Event, chronic: bool) -> Vec<Pair
             rows.iter().flat_map(|row| values.iter().map(|one| with(row, one.clone()))).collect();
     }
     if let Some(near) = &pattern.near {
-        let at = |value: &Box<str>| Some((near.tag.clone(), value.clone()));
+        let at = |value: &str| Some((near.tag.clone(), value.into()));
         let values = values(event, &near.tag);
         let with = |row: &Pair, value| Pair { near: at(value), ..row.clone() };
         rows = rows.iter().flat_map(|row| values.iter().map(|value| with(row, value))).collect();
