@@ -11,6 +11,7 @@ use super::flapping::Word;
 use super::state::State;
 use super::touched::Touched;
 use super::{hold, join, lifecycle, maintenance};
+use crate::model::alert::MoveKind;
 use crate::model::event::{Links, Report};
 use crate::model::update::{Touch, refresh_every};
 use crate::model::{
@@ -263,10 +264,16 @@ fn dismissed(
         let identity = alert.identity.clone();
         begin(state, touched, now, identity, status, update);
     } else if status == alert.said() {
+        let mut mark = alert.maintenance.clone();
         if differs(alert, &update.event) {
+            // It may come back as it is, and must then be as quiet as it would have become.
+            mark = maintenance::heard(state, now, alert, &update.event, (word.status, status));
             touched.alert(state, alert.incident, id, at).updated = true;
         }
-        state.change_alert(id, |alert| hear(alert, now, word, update));
+        state.change_alert(id, |alert| {
+            alert.maintenance = mark;
+            hear(alert, now, word, update);
+        });
     } else {
         reopen(state, touched, now, id, word, update);
     }
@@ -322,7 +329,8 @@ fn again(
     update: Update,
 ) {
     let alert = state.alert(id).expect("the caller looked it up");
-    if word.flapping.is_some() || !alert.why.moves.is_empty() {
+    let by_hand = alert.why.moves.iter().any(|moved| moved.kind != MoveKind::Lapsed);
+    if word.flapping.is_some() || by_hand {
         return reopen(state, touched, now, id, word, update);
     }
     let (home, identity) = (alert.incident, alert.identity.clone());

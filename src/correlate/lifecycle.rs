@@ -174,11 +174,15 @@ pub(super) fn calm(state: &mut State, touched: &mut Touched, id: AlertId) {
     let Some(alert) = state.alert(id).filter(|alert| alert.is_flapping()) else { return };
     let (said, incident, at) = (alert.said(), alert.incident, alert.changed_at);
     if said > Status::Ok {
+        let other = said != alert.status;
         touched.alert(state, incident, id, at).updated = true;
         state.change_alert(id, |alert| {
             alert.status = said;
             alert.flapping = None;
         });
+        if other {
+            touched.shows_another_status(id);
+        }
         return;
     }
     end(state, touched, id, (at, Resolution::AllOk), |alert| {

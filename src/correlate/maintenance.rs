@@ -264,13 +264,17 @@ pub(super) fn configured(state: &mut State, now: Timestamp) {
 pub(super) fn boundary(state: &mut State, now: Timestamp, id: MaintenanceId) {
     let plans = state.plans_mut();
     let Some(entry) = plans.entries.get_mut(&id) else { return };
+    let window = entry.window;
     if entry.leaves_at().is_some_and(|at| at <= now) {
         plans.entries.remove(&id);
         plans.index();
         state.plan_changed(id);
+        if window.is_some() {
+            // Nothing was read since its last window ended.
+            start_sweep(state, now);
+        }
         return;
     }
-    let window = entry.window;
     entry.settle(now);
     let (due, moved) = (entry.due, entry.window != window);
     state.rearm(Timer::Plan(id), None, due);
@@ -303,8 +307,18 @@ fn start_sweep(state: &mut State, now: Timestamp) {
     state.sweep_changed();
 }
 
-/// Takes the sweep one step on, if there is one. `actor` is who caused it with this very record.
+/// Holds what shows another status though it said nothing new against the plans, and takes the sweep
+/// one step on, if there is one. `actor` is who caused it with this very record.
 pub(super) fn sweep(state: &mut State, touched: &mut Touched, now: Timestamp, actor: Option<&str>) {
+    for id in touched.take_other_statuses() {
+        // It may be part of planned work no more, or from now on.
+        let Some(alert) = state.alert(id) else { continue };
+        let (incident, fires) = (alert.incident, alert.is_firing());
+        let Some(mark) = anew(state.plans(), now, alert).filter(|_| fires) else { continue };
+        let at = state.incident(incident).map_or(now, |held| held.row.changed_at);
+        touched.alert(state, incident, id, at).updated = true;
+        state.change_alert(id, |alert| alert.maintenance = Some(mark));
+    }
     let (mut looked, mut marked) = (0, 0);
     while let Some(sweep) = state.plans().sweep {
         let mut changes = Vec::new();

@@ -98,6 +98,8 @@ impl Touch {
 pub(super) struct Touched {
     order: Vec<IncidentId>,
     by_id: BTreeMap<IncidentId, Touch>,
+    /// Alerts that show another status since they flap no more.
+    other_statuses: Vec<AlertId>,
 }
 
 impl Touched {
@@ -132,6 +134,16 @@ impl Touched {
         let touch = self.incident(state, incident, at);
         touch.concern([alert]);
         touch
+    }
+
+    /// An alert shows another status, though it said nothing new.
+    pub(super) fn shows_another_status(&mut self, alert: AlertId) {
+        self.other_statuses.push(alert);
+    }
+
+    /// Takes the alerts that do.
+    pub(super) fn take_other_statuses(&mut self) -> Vec<AlertId> {
+        std::mem::take(&mut self.other_statuses)
     }
 
     /// An incident to which somebody does something. Must be asked for before it is changed.

@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster::correlate::Correlate;
+use muster::model::command::{Action, Outcome};
 use muster::model::event::Report;
 use muster::model::update::Seen;
 use muster::model::{
-    self, AlertId, Change, CorrelateSettings, Event, Hold, IncidentId, Member, Pair, Span, Status,
-    Timestamp, Update,
+    self, AlertId, Change, ChangeKind, Command, CommandResult, CorrelateSettings, Event, Hold,
+    IncidentId, MaintenanceId, Member, Pair, Schedule, Span, Status, Timestamp, Update,
 };
 use muster::stage::{Kind, Offset, Output, Record as LogRecord, Slot, Stage};
 use muster::wire;
 use muster::wire::row::{self, CorrelateRow};
 
-use super::model::{Alert, Body, Incident, Model, Record, Told, Under};
+use super::draw::{Drawn, Named, Said};
+use super::model::{Alert, Answered, Body, Incident, Model, Record, Told, Under};
 
 /// How many incidents that were turned down are named.
 const NAMED_MAX: usize = 5;
@@ -41,6 +43,10 @@ pub(super) struct Watched {
     /// The changelog, compacted.
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     replayed: BTreeMap<IncidentId, Replayed>,
+    /// What commands may name.
+    named: Named,
+    /// What happened at least once, by the words for it.
+    met: BTreeSet<&'static str>,
 }
 
 /// An incident as its changes alone tell it.
@@ -60,19 +66,43 @@ impl Watched {
             oks: BTreeMap::new(),
             rows: BTreeMap::new(),
             replayed: BTreeMap::new(),
+            named: Named::default(),
+            met: BTreeSet::new(),
         }
     }
 
+    /// What happened at least once: kinds of changes, commands that were done, reasons for which they
+    /// were not.
+    pub(super) fn met(self) -> BTreeSet<&'static str> {
+        self.met
+    }
+
     /// Lets both read a record and compares.
-    pub(super) fn apply(&mut self, record: &Record) -> Checked {
-        let changes = self.read(record)?;
-        let opens = |change: &&Change| change.kinds.first() == Some(&model::ChangeKind::Opened);
-        let ids = changes.iter().filter(opens).map(|change| change.id).collect();
-        let told = self.model.apply(record, ids);
+    pub(super) fn apply(&mut self, drawn: &Drawn) -> Checked {
+        let body = match &drawn.what {
+            Said::Body(body) => body.clone(),
+            Said::Wished(wished) => {
+                Body::Command(Box::new(wished.command(&self.named, drawn.time)))
+            }
+        };
+        let record = &Record { time: drawn.time, body };
+        let (changes, result) = self.read(record)?;
+        let opens = |change: &&Change| change.kinds.first() == Some(&ChangeKind::Opened);
+        let opened: Vec<IncidentId> =
+            changes.iter().filter(opens).map(|change| change.id).collect();
+        let (told, answered) = self.model.apply(record, opened.iter().copied().collect());
         self.compare_changes(&changes, &told)?;
+        let result = result.as_ref().map(answer);
+        same("the answer", &result, &answered)?;
+        self.meet(record, &changes, answered.as_ref());
+        self.named.incidents.extend(opened);
+        if let Body::Command(command) = &record.body {
+            self.name(command, answered.as_ref());
+        }
         self.compare_alerts()?;
         self.compare_incidents()?;
         self.compare_oks()?;
+        self.compare_plans()?;
         self.replay(changes)?;
         self.holds()
     }
@@ -86,12 +116,105 @@ impl Watched {
         self.correlate.restored().map_err(fail)
     }
 
-    fn read(&mut self, record: &Record) -> Result<Vec<Change>, String> {
+    /// Notes what happened, so that it is known not to be left out.
+    fn meet(&mut self, record: &Record, changes: &[Change], answered: Option<&Answered>) {
+        for change in changes {
+            self.met.extend(change.kinds.iter().map(|kind| kind.as_str()));
+            let known = self.replayed.get(&change.id).map(|known| &known.last);
+            let by_hand = known
+                .is_some_and(|last| matches!(last.resolved, Some((_, model::Resolution::ByHand))));
+            let is = |kind| change.kinds.contains(&kind);
+            let woken = is(ChangeKind::Unsnoozed) && change.actor.is_none();
+            let event = matches!(record.body, Body::Update(_));
+            self.meet_if(woken && is(ChangeKind::Grew), "woken by a new alert");
+            self.meet_if(woken && is(ChangeKind::Worsened), "woken by a worse status");
+            self.meet_if(woken && is(ChangeKind::Reopened), "woken by a reopening");
+            let time = woken && change.kinds.len() == 1;
+            self.meet_if(time, "woken by its time");
+            let time = is(ChangeKind::Unacknowledged) && change.actor.is_none();
+            self.meet_if(time, "acknowledged for long enough");
+            let back = by_hand && event && is(ChangeKind::Reopened);
+            self.meet_if(back, "not over though somebody said so");
+            self.meet_if(by_hand && !is(ChangeKind::Reopened), "heard of though over by hand");
+        }
+        match answered.map(|answered| (answered.outcome, &*answered.action)) {
+            Some((Outcome::Refused(reason), _)) => self.meet_if(true, reason.as_str()),
+            Some((Outcome::Done, action)) => {
+                let word = Action::WORDS.iter().find(|word| **word == action);
+                self.meet_if(true, word.expect("a word for each"));
+            }
+            None => {}
+        }
+        let mut words: Vec<(bool, &'static str)> = Vec::new();
+        for alert in &self.model.alerts {
+            words.extend(alert.over.map(|(_, reason)| (true, reason.as_str())));
+            let later = self
+                .model
+                .alerts
+                .iter()
+                .any(|other| other.identity == alert.identity && other.number > alert.number);
+            let by_hand = matches!(alert.over, Some((_, model::Resolution::ByHand)));
+            let mark = alert.maintenance.as_ref();
+            let ended = mark.and_then(|mark| mark.ended_at);
+            let plan = mark
+                .and_then(|mark| self.model.plans.iter().find(|known| known.plan.id == mark.plan));
+            let again =
+                plan.is_some_and(|known| matches!(known.plan.schedule, Schedule::Recurring(_)));
+            let late = alert.appended_at == record.time
+                && ended.is_some_and(|at| alert.newest < at && at < record.time);
+            let hops = alert.why.hops;
+            words.extend([
+                (by_hand && later, "anew after it was over by hand"),
+                (again, "part of a window that comes again"),
+                (late, "late for its window"),
+                (alert.chronic, "a chronic alert"),
+                (alert.chronic && alert.why.pair.is_some(), "a chronic alert joined"),
+                (hops == Some(0), "joined at its node"),
+                (hops == Some(1), "joined one hop away"),
+                (hops.is_some_and(|hops| hops > 1), "joined some hops away"),
+            ]);
+        }
+        words.into_iter().for_each(|(happened, word)| self.meet_if(happened, word));
+    }
+
+    fn meet_if(&mut self, happened: bool, word: &'static str) {
+        if happened {
+            self.met.insert(word);
+        }
+    }
+
+    /// What later commands may name because of one.
+    fn name(&mut self, command: &Command, answered: Option<&Answered>) {
+        let repeated = self.named.requests.contains(&command.request);
+        self.named.requests.push(command.request.clone());
+        self.meet_if(repeated, "a request id once more");
+        if answered.is_none_or(|answered| answered.outcome != Outcome::Done) || repeated {
+            return;
+        }
+        match &command.action {
+            Action::Resolve(_) => self.named.undoable.push(command.request.clone()),
+            Action::Acknowledge { incident, .. } => self.named.acknowledged.push(*incident),
+            Action::Snooze { incident, .. } => self.named.snoozed.push(*incident),
+            Action::MaintenancePut { .. } => {
+                let id = MaintenanceId::of(&format!("request {}", command.request));
+                let new = self.model.plans.iter().any(|known| known.plan.id == id);
+                self.meet_if(!new, "a plan was changed");
+                if new {
+                    self.named.plans.push(id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn read(&mut self, record: &Record) -> Result<(Vec<Change>, Option<CommandResult>), String> {
         let (kind, value) = match &record.body {
             Body::Update(update) => (Kind::Update, wire::update::encode(update)),
             Body::Touch(touch) => (Kind::Touch, wire::update::encode_touch(touch)),
             Body::Tick => (Kind::Tick, Vec::new()),
-            Body::Settings(settings) => (Kind::Settings, wire::settings::encode(settings)),
+            Body::Settings(book) => (Kind::Settings, wire::settings::encode(&book.settings)),
+            Body::Topology(part) => (Kind::Topology, part.clone()),
+            Body::Command(command) => (Kind::Command, wire::command::encode(command)),
         };
         let offset = Offset(self.read);
         self.read += 1;
@@ -109,11 +232,19 @@ impl Watched {
         for changed in &out.rows {
             self.row(&changed.key, changed.value.as_deref())?;
         }
-        let changes = out.records.iter().map(|record| match record.kind {
-            Kind::Change => wire::change::decode(&record.value).map_err(|error| error.to_string()),
-            _ => Err(format!("set aside: {}", String::from_utf8_lossy(&record.value))),
-        });
-        changes.collect()
+        let (mut changes, mut result) = (Vec::new(), None);
+        for record in &out.records {
+            match record.kind {
+                Kind::Change => changes.push(wire::change::decode(&record.value).map_err(fail)?),
+                Kind::CommandResult => {
+                    result = Some(wire::command::decode_result(&record.value).map_err(fail)?);
+                }
+                _ => {
+                    return Err(format!("set aside: {}", String::from_utf8_lossy(&record.value)));
+                }
+            }
+        }
+        Ok((changes, result))
     }
 
     fn row(&mut self, key: &[u8], value: Option<&[u8]>) -> Checked {
@@ -123,9 +254,11 @@ impl Watched {
         }
         let text = String::from_utf8_lossy(key).into_owned();
         let Some(value) = value else {
-            match text.split_at(2) {
-                ("a/", id) => drop(self.alerts.remove(&AlertId::parse(id).map_err(fail)?)),
-                ("i/", id) => drop(self.incidents.remove(&IncidentId::parse(id).map_err(fail)?)),
+            match text.split_once('/') {
+                Some(("a", id)) => drop(self.alerts.remove(&AlertId::parse(id).map_err(fail)?)),
+                Some(("i", id)) => {
+                    drop(self.incidents.remove(&IncidentId::parse(id).map_err(fail)?));
+                }
                 _ => drop(self.oks.remove(key)),
             }
             return Ok(());
@@ -164,6 +297,8 @@ impl Watched {
             let concerned: BTreeSet<_> =
                 told.concerned.iter().map(|number| self.model.alert(*number).id).collect();
             same("alerts told", &shown, &concerned)?;
+            same("actor", &change.actor, &told.actor)?;
+            same("comment", &change.comment, &told.comment)?;
         }
         Ok(())
     }
@@ -198,6 +333,8 @@ impl Watched {
         same("appended_at", &alert.appended_at, &wanted.appended_at)?;
         same("events", &alert.events, &wanted.events)?;
         same("acknowledged", &alert.acknowledged, &wanted.acknowledged)?;
+        same("maintenance", &alert.maintenance, &wanted.maintenance)?;
+        same("chronic", &alert.chronic, &wanted.chronic)?;
         same("status changes", &alert.status_changes, &wanted.changes)?;
         let flaps = alert.flapping.map(|flaps| (flaps.since, flaps.calm_at, flaps.calm_due));
         let wanted_flaps = wanted.flaps.map(|flaps| (flaps.since, flaps.calm_at, flaps.calm_due));
@@ -210,6 +347,15 @@ impl Watched {
         let moves: Vec<IncidentId> = alert.why.moves.iter().map(|moved| moved.from).collect();
         same("moves", &moves, &wanted.moved_from)?;
         same("why", &(&alert.why.pair, alert.why.apart), &(&wanted.why.pair, wanted.why.apart))?;
+        let path: Vec<_> =
+            alert.why.path.iter().map(|hop| (hop.tag.clone(), hop.value.clone())).collect();
+        same(
+            "nodes of the path",
+            &path.len(),
+            &wanted.why.hops.map_or(0, |hops| hops as usize + 1),
+        )?;
+        let centre = alert.why.pair.as_ref().and_then(|pair| pair.near.as_ref());
+        same("where the path ends", &path.last(), &centre)?;
         let lacks = alert.why.lacks.iter().map(|lack| (lack.pattern.clone(), lack.tag.clone()));
         same("lacks", &lacks.collect(), &wanted.why.lacks)?;
         let named = &alert.why.turned_down;
@@ -282,8 +428,9 @@ impl Watched {
                 same(what, &told, &known)?;
             }
         }
-        let acknowledged = row.acknowledged.as_ref().map(|one| (one.by.clone(), one.at));
-        same("acknowledged", &acknowledged, &wanted.acknowledged)?;
+        same("acknowledged", &row.acknowledged, &wanted.acknowledged)?;
+        same("assignee", &row.assignee, &wanted.assignee)?;
+        same("snoozed", &row.snoozed, &wanted.snoozed)?;
         same("updated_at", &row.updated_at, &wanted.updated_at)?;
         same("remind_at", &row.remind_at, &wanted.remind_at)?;
         let waiting: BTreeSet<_> = row.updates.iter().map(|id| Some(*id)).collect();
@@ -315,8 +462,11 @@ impl Watched {
         same("hosts", &shown.hosts, &names(|alert| &alert.content.host))?;
         same("checks", &shown.checks, &names(|alert| &alert.content.check))?;
         same("sources", &shown.sources, &names(|alert| &alert.content.source))?;
-        let flaps = members.iter().any(|alert| alert.flaps.is_some());
+        let flaps = members.iter().any(|alert| alert.flapping().is_some());
         same("flapping", &shown.flapping, &flaps)?;
+        same("maintenance", &shown.maintenance, &self.model.maintained(wanted.number))?;
+        let marked = members.iter().filter(|alert| alert.maintenance.is_some()).count();
+        same("marked", &(shown.counts.maintenance as usize), &marked)?;
         same("title", &shown.title, &self.title(wanted, &members))
     }
 
@@ -342,8 +492,13 @@ impl Watched {
                 }
             }
         }
-        parts.push(self.model.status(incident.number).as_str().to_owned());
-        let values: Vec<&str> = shared.iter().map(|(_, value)| &**value).collect();
+        let status = self.model.status(incident.number).as_str();
+        let maintained = self.model.maintained(incident.number);
+        parts.push(if maintained { "maintenance" } else { status }.to_owned());
+        let near = leading.and_then(|pair| pair.near.as_ref());
+        let near = near.map(|(_, value)| format!("near {value}"));
+        let values = shared.iter().map(|(_, value)| value.to_string());
+        let values: Vec<String> = near.into_iter().chain(values).collect();
         let rest = parts.join(" · ");
         if values.is_empty() { rest } else { format!("{}: {rest}", values.join(", ")) }
     }
@@ -353,6 +508,18 @@ impl Watched {
             self.oks.values().map(|ok| (ok.appended_at, &ok.identity, ok.at)).collect();
         let wanted = self.model.oks.iter().map(|ok| (ok.appended_at, &ok.identity, ok.at));
         same("remembered oks", &told, &wanted.collect())
+    }
+
+    fn compare_plans(&self) -> Checked {
+        let told: BTreeMap<_, _> = self
+            .correlate
+            .plans()
+            .map(|stored| (stored.plan.id, (stored.plan, stored.ended_at)))
+            .collect();
+        let wanted = self.model.plans.iter().filter(|known| !known.configured);
+        let wanted =
+            wanted.map(|known| (known.plan.id, (known.plan.clone(), known.ended_at))).collect();
+        same("maintenance plans", &told, &wanted)
     }
 
     // What always holds, of correlate alone.
@@ -432,13 +599,13 @@ impl Watched {
 /// Counts add up, and the status is the worst that fires.
 fn adds_up(row: &model::Incident, whole: &Change, members: &[&model::Alert]) -> Checked {
     let firing: Vec<_> = members.iter().filter(|alert| alert.is_firing()).collect();
-    let worst = firing.iter().map(|alert| alert.status).max().unwrap_or(Status::Ok);
+    let counts = firing.iter().filter(|alert| alert.maintenance.is_none());
+    let worst = counts.map(|alert| alert.status).max().unwrap_or(Status::Ok);
     same("status", &whole.status, &worst)?;
     same("firing", &(whole.counts.firing as usize), &firing.len())?;
     same("total", &(whole.counts.total as usize), &members.len())?;
     same("over", &row.resolved.is_some(), &firing.is_empty())?;
-    let worst_said = members.iter().map(|alert| alert.status).max().unwrap_or(Status::Ok);
-    if row.severity < worst || firing.len() == members.len() && row.severity < worst_said {
+    if row.severity < worst {
         return Err(format!("severity {} below {worst}", row.severity));
     }
     if row.reshaped_at.is_some() {
@@ -479,6 +646,13 @@ fn told_as_it_is(row: &model::Incident, whole: &Change, told: &Replayed) -> Chec
         &(whole.continues, whole.continued_by),
     )?;
     same("acknowledged told", &last.acknowledged, &whole.acknowledged)?;
+    same("assignee told", &last.assignee, &whole.assignee)?;
+    same("snoozed told", &last.snoozed, &whole.snoozed)?;
+    same("maintenance told", &last.maintenance, &whole.maintenance)?;
+    // What waits for its minute is not told yet, and what was dismissed is marked in silence, since it may come back.
+    if row.updates.is_empty() && whole.alerts.iter().all(|member| member.firing) {
+        same("marked told", &last.counts.maintenance, &whole.counts.maintenance)?;
+    }
     let members: BTreeSet<AlertId> = told.members.keys().copied().collect();
     let wanted: BTreeSet<AlertId> = whole.alerts.iter().map(|member| member.id).collect();
     same("members told", &members, &wanted)?;
@@ -500,8 +674,25 @@ fn told_as_it_is(row: &model::Incident, whole: &Change, told: &Replayed) -> Chec
         };
         same("an alert told", &parts(known), &parts(member))?;
         same("why told", &known.why, &member.why)?;
+        if member.firing {
+            same("maintenance told", &known.maintenance, &member.maintenance)?;
+        }
     }
     Ok(())
+}
+
+/// What a result says, but for its sentences.
+fn answer(result: &CommandResult) -> Answered {
+    let result = result.clone();
+    Answered {
+        request: result.request,
+        at: result.at,
+        action: result.action,
+        confirm: result.confirm,
+        outcome: result.outcome,
+        count: result.count,
+        incidents: result.incidents,
+    }
 }
 
 fn fail(error: impl ToString) -> String {
