@@ -12,11 +12,20 @@ mod nagios;
 mod process;
 mod prometheus;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use muster::clock::Stopwatch;
+use muster::clock::{Stopwatch, SystemClock};
+use muster::config::{self, JournalSettings};
+use muster::journal::sqlite::Sqlite;
+use muster::journal::{Followed, From, Journal};
+use muster::model::ChangeKind;
+use muster::stage::{Kind, Topic};
+use muster::wire;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -105,18 +114,39 @@ impl Rig {
                 return self.get(&format!("/v1/incidents/{id}"));
             }
             assert!(begun.elapsed() < process::PATIENCE, "no {state} incident of {host}: {listed}");
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// How many revisions of an incident say what.
-    fn revisions(&self, incident: &Value, kind: &str) -> usize {
-        let id = incident["id"].as_str().expect("an id");
-        let timeline = self.get(&format!("/v1/incidents/{id}/timeline"));
-        assert_eq!(timeline["complete"], true, "{timeline}");
-        let changes = timeline["changes"].as_array().expect("a list");
-        let kinds = changes.iter().flat_map(|change| change["change"].as_array().expect("a list"));
-        kinds.filter(|one| *one == kind).count()
+    /// Ends it in order and reads from its journal what happened to every incident: kinds of each
+    /// revision, in their order.
+    fn history(mut self) -> BTreeMap<String, Vec<Vec<ChangeKind>>> {
+        self.muster.take().expect("it runs").ends_in_order();
+        let config = config::load(Some(&self.path("muster.yaml"))).expect("the config is good");
+        let JournalSettings::Sqlite(settings) = config.journal() else { panic!("SQLite it is") };
+        let journal = Sqlite::open(&settings, Arc::new(SystemClock)).expect("it opens again");
+        let mut follower =
+            journal.follow(Topic::Incidents, From::Beginning).expect("the topic can be read");
+        let mut history: BTreeMap<String, Vec<Vec<ChangeKind>>> = BTreeMap::new();
+        loop {
+            match follower.poll(Duration::from_millis(100)).expect("the topic can be read") {
+                Followed::Batch(batch) => {
+                    for at in 0..batch.len() {
+                        let (_, record) = batch.get(at);
+                        if record.kind != Kind::Change {
+                            continue;
+                        }
+                        let value = record.value.expect("a change has a value");
+                        let change = wire::change::decode(value).expect("a change");
+                        let revisions = history.entry(change.id.to_string()).or_default();
+                        revisions.push(change.kinds);
+                        assert_eq!(change.revision, revisions.len() as u64, "{history:?}");
+                    }
+                }
+                Followed::CaughtUp => return history,
+                Followed::Idle => {}
+            }
+        }
     }
 
     /// That what was sent was taken whole: nothing was set aside.
