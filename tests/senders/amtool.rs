@@ -51,5 +51,5 @@ fn amtool_adds_alerts_shows_them_and_silences_them() {
     assert_eq!(resolved["id"], incident["id"]);
     wait_until("nothing to be shown", || shown(&["--silenced", "--active"]).is_empty());
     rig.nothing_set_aside();
-    println!("amtool: alerts added, shown and ended; a silence added, shown and expired");
+    eprintln!("amtool: alerts added, shown and ended; a silence added, shown and expired");
 }

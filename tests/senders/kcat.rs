@@ -73,7 +73,7 @@ fn kcat_publishes_what_muster_reads_from_topics() {
     assert_eq!(rig.incident("web-1", "resolved")["id"], web["id"]);
     assert_eq!(rig.incident("db-1", "resolved")["id"], database["id"]);
     rig.nothing_set_aside();
-    println!(
+    eprintln!(
         "kcat: records with keys and headers, of three formats, opened incidents and ended them"
     );
 }

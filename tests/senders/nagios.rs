@@ -73,7 +73,7 @@ fn what_nagios_notifies_of_opens_incidents_and_recoveries_resolve_them() {
     for revisions in history.values() {
         assert_eq!(revisions[..], [[ChangeKind::Opened], [ChangeKind::Resolved]]);
     }
-    println!("Nagios: a service and a host that failed opened incidents, and ended them");
+    eprintln!("Nagios: a service and a host that failed opened incidents, and ended them");
 }
 
 /// Checks go every second; a state is believed when it was seen twice.

@@ -98,7 +98,7 @@ fn prometheus_drops_nothing_over_a_kill_and_its_alert_is_one_incident() {
     assert_eq!(history.len(), 1, "{history:?}");
     let all = history.values().flatten().flatten();
     assert_eq!(all.copied().collect::<Vec<_>>(), [ChangeKind::Opened, ChangeKind::Resolved]);
-    println!("Prometheus: its alert was one incident over a kill -9; nothing dropped");
+    eprintln!("Prometheus: its alert was one incident over a kill -9; nothing dropped");
 }
 
 const RULES: &str = r#"
