@@ -69,6 +69,10 @@ pub enum SecretSource {
 pub enum ReceiverKind {
     /// Readable lines on the terminal.
     Log,
+    /// Alerts of Opsgenie or Jira Service Management.
+    Opsgenie(Box<receiver::opsgenie::Settings>),
+    /// Pages of `PagerDuty`.
+    PagerDuty(Box<receiver::pagerduty::Settings>),
     /// The incident change as JSON, with Standard Webhooks headers.
     Webhook(Box<receiver::webhook::Settings>),
 }
@@ -79,6 +83,8 @@ impl ReceiverKind {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Opsgenie(it) => it.product.word(),
+            Self::PagerDuty(_) => "pagerduty",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -88,6 +94,8 @@ impl ReceiverKind {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Log => None,
+            Self::Opsgenie(it) => Some(it.url.to_string()),
+            Self::PagerDuty(it) => Some(it.url.to_string()),
             Self::Webhook(it) => Some(it.url.to_string()),
         }
     }
@@ -97,6 +105,8 @@ impl ReceiverKind {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretSource)> {
         match self {
             Self::Log => Vec::new(),
+            Self::Opsgenie(it) => vec![("api_key", &it.api_key)],
+            Self::PagerDuty(it) => vec![("routing_key", &it.routing_key)],
             Self::Webhook(it) => it.secret.iter().map(|held| ("secret", held)).collect(),
         }
     }

@@ -14,11 +14,19 @@ use crate::notify::receiver::exchange::Reach;
 use crate::notify::receiver::webhook;
 use crate::notify::{Address, ReceiverKind, Secret, SecretSource};
 
+mod paging;
+
 /// Reads the keys of one kind.
 type Read = fn(Node<'_>) -> Option<ReceiverKind>;
 
 /// The keys of which a receiver has exactly one.
-const KINDS: &[(&str, Read)] = &[("log", read_log), ("webhook", read_webhook)];
+const KINDS: &[(&str, Read)] = &[
+    ("jsm_ops", paging::read_jsm_ops),
+    ("log", read_log),
+    ("opsgenie", paging::read_opsgenie),
+    ("pagerduty", paging::read_pagerduty),
+    ("webhook", read_webhook),
+];
 
 /// The kind of a receiver; none where it is broken, which is said.
 pub(super) fn kind(table: &mut Node<'_>) -> Option<ReceiverKind> {
@@ -118,6 +126,8 @@ pub(super) fn secret_rule(kind: &ReceiverKind, secret: &str) -> Option<&'static 
     let lines = secret.lines().map(str::trim).filter(|line| !line.is_empty());
     match kind {
         ReceiverKind::Webhook(_) => lines.map(is_key).any(|good| !good).then_some(KEY_RULE),
+        ReceiverKind::PagerDuty(_) => paging::routing_key_rule(secret),
+        ReceiverKind::Opsgenie(_) => paging::api_key_rule(secret),
         ReceiverKind::Log => None,
     }
 }

@@ -11,8 +11,9 @@ use crate::model::{Change, ChangeKind, Member, Span, Status, Timestamp};
 const TITLE_MAX: usize = 250;
 const TEXT_MAX: usize = 300;
 const NAME_MAX: usize = 100;
-/// How many links are named.
+/// How many links are named, and how long one may be, in bytes; longer ones are left out.
 const LINKS_MAX: usize = 8;
+const LINK_MAX: usize = 2_048;
 
 /// An incident, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +180,7 @@ fn line(alert: &Member) -> Line {
 fn links(members: &[&Member]) -> Vec<(String, String)> {
     let all = members.iter().flat_map(|member| member.links.iter());
     let web = all.filter(|(_, url)| url.starts_with("https://") || url.starts_with("http://"));
+    let web = web.filter(|(_, url)| url.len() <= LINK_MAX && !url.contains(char::is_control));
     let mut links: Vec<(String, String)> = Vec::new();
     for (name, url) in web {
         if !links.iter().any(|(_, known)| **known == **url) {

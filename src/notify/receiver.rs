@@ -12,6 +12,10 @@ use crate::clock::SharedClock;
 pub mod dialog;
 pub mod exchange;
 pub mod log;
+pub mod opsgenie;
+#[cfg(test)]
+mod paged;
+pub mod pagerduty;
 pub mod webhook;
 
 use dialog::Dialog;
@@ -68,6 +72,8 @@ impl Receiver {
 pub fn dialog(kind: &ReceiverKind) -> Option<(Arc<dyn Dialog>, &Reach)> {
     match kind {
         ReceiverKind::Log => None,
+        ReceiverKind::Opsgenie(it) => Some((Arc::new((**it).clone()), &it.reach)),
+        ReceiverKind::PagerDuty(it) => Some((Arc::new((**it).clone()), &it.reach)),
         ReceiverKind::Webhook(it) => Some((Arc::new((**it).clone()), &it.reach)),
     }
 }

@@ -20,6 +20,7 @@ mod laws;
 mod maintenance;
 mod notify;
 mod oracle;
+mod paging;
 mod process;
 mod publish;
 mod quality;

@@ -28,6 +28,8 @@ pub struct Ask {
     pub headers: Vec<(&'static str, Secret)>,
     /// What is said; none for questions.
     pub body: Option<Body>,
+    /// The top keys of a JSON body whose values are secrets.
+    pub hidden: &'static [&'static str],
 }
 
 /// What is said.
@@ -43,19 +45,26 @@ impl Ask {
     /// Says something as JSON.
     #[must_use]
     pub fn json(method: Method, url: Url, body: Value) -> Self {
-        Self { method, url, headers: Vec::new(), body: Some(Body::Json(body)) }
+        Self { method, url, headers: Vec::new(), body: Some(Body::Json(body)), hidden: &[] }
     }
 
     /// Asks for something.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: None }
+        Self { method: Method::GET, url, headers: Vec::new(), body: None, hidden: &[] }
     }
 
     /// With a header; the name in lower case.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, Secret::new(value)));
+        self
+    }
+
+    /// With these top keys of its JSON body never shown.
+    #[must_use]
+    pub fn hiding(mut self, keys: &'static [&'static str]) -> Self {
+        self.hidden = keys;
         self
     }
 
@@ -70,8 +79,14 @@ impl Ask {
         }
         match &self.body {
             Some(Body::Json(value)) => {
+                let mut value = value.clone();
+                for key in self.hidden {
+                    if let Some(held) = value.get_mut(key) {
+                        *held = "***".into();
+                    }
+                }
                 text += "content-type: application/json\n\n";
-                text += &serde_json::to_string_pretty(value).unwrap_or_default();
+                text += &serde_json::to_string_pretty(&value).unwrap_or_default();
             }
             Some(Body::Bytes(bytes)) => {
                 text.push('\n');
@@ -234,12 +249,13 @@ mod tests {
         let ask = Ask::json(
             Method::POST,
             url("https://u:p@hooks.example/services/T0/B0/x1?sig=y2"),
-            serde_json::json!({"text": "z"}),
+            serde_json::json!({"text": "z", "key": "k4"}),
         )
+        .hiding(&["key", "none"])
         .with("authorization", "Bearer x3")
         .with("idempotency-key", "msg_1");
         let shown = ask.shown();
-        for secret in ["u:p", "x1", "y2", "x3"] {
+        for secret in ["u:p", "x1", "y2", "x3", "k4"] {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.contains("POST https://hooks.example/***?***\n"), "{shown}");

@@ -46,6 +46,7 @@ impl Dialog for Settings {
             url: self.url.expose().clone(),
             headers: Vec::new(),
             body: Some(Body::Bytes(Vec::new())),
+            hidden: &[],
         }
         .with("content-type", "application/json")
         .with("webhook-id", &*id)
