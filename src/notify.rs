@@ -69,6 +69,8 @@ pub enum SecretSource {
 pub enum ReceiverKind {
     /// Readable lines on the terminal.
     Log,
+    /// Slack, as a bot or by an incoming webhook.
+    Slack(Box<receiver::slack::Settings>),
     /// The incident change as JSON, with Standard Webhooks headers.
     Webhook(Box<receiver::webhook::Settings>),
 }
@@ -79,6 +81,7 @@ impl ReceiverKind {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Log => "log",
+            Self::Slack(_) => "slack",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -88,6 +91,7 @@ impl ReceiverKind {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::Log => None,
+            Self::Slack(it) => it.place(),
             Self::Webhook(it) => Some(it.url.to_string()),
         }
     }
@@ -97,6 +101,7 @@ impl ReceiverKind {
     pub fn secrets(&self) -> Vec<(&'static str, &SecretSource)> {
         match self {
             Self::Log => Vec::new(),
+            Self::Slack(it) => it.secret_keys(),
             Self::Webhook(it) => it.secret.iter().map(|held| ("secret", held)).collect(),
         }
     }

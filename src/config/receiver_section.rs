@@ -3,6 +3,8 @@
 //! Secrets are given as a text or, better, as a file (`_file`) that is read anew at each use; here they
 //! are only checked.
 
+mod chat;
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,14 +13,15 @@ use base64::engine::general_purpose::STANDARD;
 use super::read::Node;
 use crate::model::Span;
 use crate::notify::receiver::exchange::Reach;
-use crate::notify::receiver::webhook;
+use crate::notify::receiver::{slack, webhook};
 use crate::notify::{Address, ReceiverKind, Secret, SecretSource};
 
 /// Reads the keys of one kind.
 type Read = fn(Node<'_>) -> Option<ReceiverKind>;
 
 /// The keys of which a receiver has exactly one.
-const KINDS: &[(&str, Read)] = &[("log", read_log), ("webhook", read_webhook)];
+const KINDS: &[(&str, Read)] =
+    &[("log", read_log), ("slack", chat::read_slack), ("webhook", read_webhook)];
 
 /// The kind of a receiver; none where it is broken, which is said.
 pub(super) fn kind(table: &mut Node<'_>) -> Option<ReceiverKind> {
@@ -119,6 +122,10 @@ pub(super) fn secret_rule(kind: &ReceiverKind, secret: &str) -> Option<&'static 
     match kind {
         ReceiverKind::Webhook(_) => lines.map(is_key).any(|good| !good).then_some(KEY_RULE),
         ReceiverKind::Log => None,
+        ReceiverKind::Slack(it) => match it.way {
+            slack::Way::Bot { .. } => None,
+            slack::Way::Webhook(_) => chat::hook_rule(secret),
+        },
     }
 }
 

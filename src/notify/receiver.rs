@@ -9,9 +9,13 @@ use std::sync::Arc;
 use super::{Delivery, ReceiverKind, ReceiverSettings, Report};
 use crate::clock::SharedClock;
 
+mod chat;
 pub mod dialog;
 pub mod exchange;
 pub mod log;
+pub mod slack;
+#[cfg(test)]
+pub(crate) mod table;
 pub mod webhook;
 
 use dialog::Dialog;
@@ -68,6 +72,7 @@ impl Receiver {
 pub fn dialog(kind: &ReceiverKind) -> Option<(Arc<dyn Dialog>, &Reach)> {
     match kind {
         ReceiverKind::Log => None,
+        ReceiverKind::Slack(it) => Some((Arc::new((**it).clone()), &it.reach)),
         ReceiverKind::Webhook(it) => Some((Arc::new((**it).clone()), &it.reach)),
     }
 }

@@ -419,7 +419,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "notify: {receivers: [{name: a}], route: {receiver: a}}",
         "notify.receivers[0]",
         "",
-        "needs exactly one of the keys log, webhook",
+        "needs exactly one of the keys log, slack, webhook",
     ),
     (
         "notify: {receivers: [{name: a, log: {}, webhook: {url: 'http://h'}}], route: {receiver: a}}",

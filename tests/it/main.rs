@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod chat;
 mod commands;
 mod config;
 mod dead_letters;
