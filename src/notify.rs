@@ -73,6 +73,8 @@ pub enum ReceiverKind {
     Opsgenie(Box<receiver::opsgenie::Settings>),
     /// Pages of `PagerDuty`.
     PagerDuty(Box<receiver::pagerduty::Settings>),
+    /// Slack, as a bot or by an incoming webhook.
+    Slack(Box<receiver::slack::Settings>),
     /// The incident change as JSON, with Standard Webhooks headers.
     Webhook(Box<receiver::webhook::Settings>),
 }
@@ -85,6 +87,7 @@ impl ReceiverKind {
             Self::Log => "log",
             Self::Opsgenie(it) => it.product.word(),
             Self::PagerDuty(_) => "pagerduty",
+            Self::Slack(_) => "slack",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -96,6 +99,7 @@ impl ReceiverKind {
             Self::Log => None,
             Self::Opsgenie(it) => Some(it.url.to_string()),
             Self::PagerDuty(it) => Some(it.url.to_string()),
+            Self::Slack(it) => it.place(),
             Self::Webhook(it) => Some(it.url.to_string()),
         }
     }
@@ -107,6 +111,7 @@ impl ReceiverKind {
             Self::Log => Vec::new(),
             Self::Opsgenie(it) => vec![("api_key", &it.api_key)],
             Self::PagerDuty(it) => vec![("routing_key", &it.routing_key)],
+            Self::Slack(it) => it.secret_keys(),
             Self::Webhook(it) => it.secret.iter().map(|held| ("secret", held)).collect(),
         }
     }

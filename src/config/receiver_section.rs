@@ -3,6 +3,8 @@
 //! Secrets are given as a text or, better, as a file (`_file`) that is read anew at each use; here they
 //! are only checked.
 
+mod chat;
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -11,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::read::Node;
 use crate::model::Span;
 use crate::notify::receiver::exchange::Reach;
-use crate::notify::receiver::webhook;
+use crate::notify::receiver::{slack, webhook};
 use crate::notify::{Address, ReceiverKind, Secret, SecretSource};
 
 mod paging;
@@ -25,6 +27,7 @@ const KINDS: &[(&str, Read)] = &[
     ("log", read_log),
     ("opsgenie", paging::read_opsgenie),
     ("pagerduty", paging::read_pagerduty),
+    ("slack", chat::read_slack),
     ("webhook", read_webhook),
 ];
 
@@ -129,6 +132,10 @@ pub(super) fn secret_rule(kind: &ReceiverKind, secret: &str) -> Option<&'static 
         ReceiverKind::PagerDuty(_) => paging::routing_key_rule(secret),
         ReceiverKind::Opsgenie(_) => paging::api_key_rule(secret),
         ReceiverKind::Log => None,
+        ReceiverKind::Slack(it) => match it.way {
+            slack::Way::Bot { .. } => None,
+            slack::Way::Webhook(_) => chat::hook_rule(secret),
+        },
     }
 }
 

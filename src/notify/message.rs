@@ -92,6 +92,32 @@ impl Message {
         format!("{}: {}", self.state.to_uppercase(), self.title)
     }
 
+    /// Whether it is over.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state.as_bytes(), b"resolved")
+    }
+
+    /// Its alerts, each as a line of text, in at most `room` characters with the ends of lines; the
+    /// last line counts those that are left out.
+    #[must_use]
+    pub fn listed(&self, room: usize, line: impl Fn(&Line) -> String) -> Vec<String> {
+        let count = |text: &String| text.chars().count() + 1;
+        let total = self.more as usize + self.alerts.len();
+        let mut lines: Vec<String> = self.alerts.iter().map(line).collect();
+        let mut used: usize = lines.iter().map(count).sum();
+        loop {
+            let more = total - lines.len();
+            let last = (more > 0).then(|| format!("… and {more} more"));
+            if used + last.as_ref().map_or(0, count) <= room {
+                lines.extend(last);
+                return lines;
+            }
+            let Some(dropped) = lines.pop() else { return lines };
+            used -= count(&dropped);
+        }
+    }
+
     /// All facts but the alerts, the most important first, each on a line.
     #[must_use]
     pub fn facts(&self) -> Vec<&str> {
@@ -258,6 +284,20 @@ mod tests {
             ]
         );
         assert_eq!(message.headline(), "CRITICAL: web: web-1 · disk / · critical");
+    }
+
+    #[test]
+    fn alerts_without_room_are_counted() {
+        let mut change = sample::change(1, 7, &[ChangeKind::Grew]);
+        change.alerts = (0..4).map(sample::member).collect();
+        change.counts.total = 9;
+        let message = Message::new(&change, 3);
+        let lines = |room| message.listed(room, |line| line.name.clone());
+        let all = ["web-0 / disk /", "web-1 / disk /", "web-2 / disk /", "… and 6 more"];
+        assert_eq!(lines(58), all);
+        assert_eq!(lines(57), ["web-0 / disk /", "web-1 / disk /", "… and 7 more"]);
+        assert_eq!(lines(13), ["… and 9 more"]);
+        assert!(lines(12).is_empty());
     }
 
     #[test]

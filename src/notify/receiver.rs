@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Delivery, ReceiverKind, ReceiverSettings, Report};
 use crate::clock::SharedClock;
 
+mod chat;
 pub mod dialog;
 pub mod exchange;
 pub mod log;
@@ -16,6 +17,9 @@ pub mod opsgenie;
 #[cfg(test)]
 mod paged;
 pub mod pagerduty;
+pub mod slack;
+#[cfg(test)]
+pub(crate) mod table;
 pub mod webhook;
 
 use dialog::Dialog;
@@ -74,6 +78,7 @@ pub fn dialog(kind: &ReceiverKind) -> Option<(Arc<dyn Dialog>, &Reach)> {
         ReceiverKind::Log => None,
         ReceiverKind::Opsgenie(it) => Some((Arc::new((**it).clone()), &it.reach)),
         ReceiverKind::PagerDuty(it) => Some((Arc::new((**it).clone()), &it.reach)),
+        ReceiverKind::Slack(it) => Some((Arc::new((**it).clone()), &it.reach)),
         ReceiverKind::Webhook(it) => Some((Arc::new((**it).clone()), &it.reach)),
     }
 }

@@ -420,7 +420,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "notify: {receivers: [{name: a}], route: {receiver: a}}",
         "notify.receivers[0]",
         "",
-        "needs exactly one of the keys jsm_ops, ",
+        "needs exactly one of the keys jsm_ops, log, opsgenie, pagerduty, slack, webhook",
     ),
     (
         "notify: {receivers: [{name: a, log: {}, webhook: {url: 'http://h'}}], route: {receiver: a}}",

@@ -5,6 +5,7 @@
 mod absence;
 mod api;
 mod bad_input;
+mod chat;
 mod commands;
 mod config;
 mod dead_letters;

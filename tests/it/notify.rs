@@ -388,7 +388,7 @@ fn settings(receivers: &[ReceiverSettings]) -> Settings {
     }
 }
 
-fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
+pub(crate) fn change(n: u32, revision: u64, kind: ChangeKind) -> Change {
     let now = SystemClock.now();
     let host = format!("web-{n}");
     let identity = Identity::new("nagios", Some(&host), Some("disk /"), None);

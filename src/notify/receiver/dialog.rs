@@ -85,7 +85,10 @@ impl Ask {
                         *held = "***".into();
                     }
                 }
-                text += "content-type: application/json\n\n";
+                if !self.headers.iter().any(|(name, _)| *name == "content-type") {
+                    text += "content-type: application/json\n";
+                }
+                text.push('\n');
                 text += &serde_json::to_string_pretty(&value).unwrap_or_default();
             }
             Some(Body::Bytes(bytes)) => {
