@@ -316,7 +316,9 @@ pub(super) fn sweep(state: &mut State, touched: &mut Touched, now: Timestamp, ac
         let (incident, fires) = (alert.incident, alert.is_firing());
         let Some(mark) = anew(state.plans(), now, alert).filter(|_| fires) else { continue };
         let at = state.incident(incident).map_or(now, |held| held.row.changed_at);
-        touched.alert(state, incident, id, at).updated = true;
+        let touch = touched.alert(state, incident, id, at);
+        touch.updated = true;
+        touch.actor = actor.map(Into::into).or(touch.actor.take());
         state.change_alert(id, |alert| alert.maintenance = Some(mark));
     }
     let (mut looked, mut marked) = (0, 0);
