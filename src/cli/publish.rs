@@ -67,7 +67,7 @@ pub(super) struct Options {
     /// tag.team=web or link.graph=https://…; its time is now unless `timestamp` says another one.
     #[arg(long = "field", value_name = "NAME=VALUE", conflicts_with_all = ["file", "flush"])]
     fields: Vec<String>,
-    /// Muster's address, such as https://muster.example.org.
+    /// Muster's address, such as `https://muster.example.org`.
     #[arg(long, value_name = "URL", conflicts_with_all = ["brokers", "topic"])]
     url: Option<String>,
     /// A file with the token for Muster's address.

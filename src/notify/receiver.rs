@@ -1,6 +1,6 @@
 //! Carries attempts out: one file for each kind of receiver.
 //!
-//! A receiver gets a [`Delivery`] and answers with an [`Outcome`]; when to try again, and what is then
+//! A receiver gets a [`Delivery`] and answers with a [`Report`]; when to try again, and what is then
 //! said, is not its business. Whatever happens outside, an attempt ends within a bounded time.
 
 use std::fmt::Write as _;

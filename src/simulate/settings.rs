@@ -72,7 +72,7 @@ impl Settings {
 /// How much of what happens; shares are from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// Faults open at once, on average, where the estate is large enough; 0 to [`OPEN_MAX`]. They
+    /// Faults open at once, on average, where the estate is large enough; 0 to `OPEN_MAX`. They
     /// come as a Poisson process.
     pub open: f64,
     /// Faults a machine and day, at most: small estates have less than `open` at once.
@@ -95,7 +95,7 @@ pub struct Rates {
     pub twice: f64,
     /// Share of recoveries whose `ok` is lost.
     pub lost_ok: f64,
-    /// How far a clock of a monitor is off, either way; up to [`SKEW_MAX`].
+    /// How far a clock of a monitor is off, either way; up to `SKEW_MAX`.
     pub skew: Span,
     /// Share of pairs that publish every result; others only problems and their ends.
     pub chatty: f64,

@@ -2,7 +2,7 @@
 //!
 //! No redirect is followed: the address is the operator's decision alone. Secrets are read anew for
 //! each attempt, so that a rotated one is picked up. Each request ends within its time limit, and a
-//! dialog after [`ASKS_MAX`](super::dialog::ASKS_MAX) requests.
+//! dialog after [`ASKS_MAX`] requests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
