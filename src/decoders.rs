@@ -183,8 +183,18 @@ pub struct Decoder {
     /// For formats that never say that a problem is over: how long an alert of theirs lives without
     /// a further event, where the source's settings say nothing.
     pub expire_after: Option<Span>,
+    /// Reads a payload. Appends at least one find, but for an empty list of events; or fails, where all
+    /// of the payload, or what is left of it, cannot be read.
+    decode: fn(&Payload<'_>, &mut Vec<Found>) -> Result<(), Failure>,
+}
+
+impl Decoder {
     /// Reads a payload. Appends at least one find, but for an empty list of events.
-    pub decode: fn(&Payload<'_>, &mut Vec<Found>),
+    pub fn read(&self, payload: &Payload<'_>, found: &mut Vec<Found>) {
+        if let Err(failure) = (self.decode)(payload, found) {
+            found.push(failure.into());
+        }
+    }
 }
 
 impl std::fmt::Debug for Decoder {

@@ -55,7 +55,7 @@ pub(super) fn each(
         depth: settings.limits.depth,
     };
     let mut found = Vec::new();
-    (decoder.decode)(&payload, &mut found);
+    decoder.read(&payload, &mut found);
     let several = found.len() > 1;
     let context = Context { form: Form::Decoded, arrival: incoming.arrival, settings };
     let silent = |outcome, why| Some(Found::Silent { source: place, outcome, why });

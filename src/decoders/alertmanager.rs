@@ -48,8 +48,8 @@ const AT_ONCE: Span = Span::MINUTE;
 
 const EXPECTED: &str = "expected Alertmanager's webhook body or a list of alerts with `labels`";
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::objects(payload, found, |object, found| {
         match alerts(object) {
             Some(list) => group(object, list, payload, found),
             None if object.contains_key("labels") => {
@@ -58,9 +58,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
             None => return Err(Failure::shape(format!("no `alerts` and no `labels`; {EXPECTED}"))),
         }
         Ok(())
-    }) {
-        found.push(failure.into());
-    }
+    })
 }
 
 /// The alerts of a webhook, or of an answer to a question: `{"data":[…]}`, `{"data":{"alerts":[…]}}`.

@@ -45,14 +45,8 @@ const STATELESS: Span = Span::from_secs(3_600);
 /// How long a budget's notice lives.
 const BUDGET: Span = Span::from_secs(86_400);
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    let each = |object: &json::Object, found: &mut Vec<Found>| {
-        found.push(one(object, payload)?.into());
-        Ok(())
-    };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| one(object, payload))
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Draft, Failure> {

@@ -44,7 +44,7 @@ const READ: [&str; 13] = [
     "tags",
 ];
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let each = |object: &json::Object, found: &mut Vec<Found>| {
         let Some(alerts) = object.get("alerts").and_then(Value::as_array) else {
             found.push(one(object, None, payload)?.into());
@@ -63,9 +63,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
         });
         Ok(())
     };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+    json::objects(payload, found, each)
 }
 
 /// Each event gets a copy of it: what is cut later may as well be cut once.

@@ -36,13 +36,7 @@ pub(super) const DECODER: Decoder = Decoder {
 const EXPECTED: &str = "neither a line of thold (`ALERT: host - graph [data source] went above …`), one of \
                         its mails, nor our command's JSON";
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = read(payload, found) {
-        found.push(failure.into());
-    }
-}
-
-fn read(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let text = payload.text()?.trim_start();
     if text.is_empty() || text.starts_with(['{', '[', '"']) {
         return json::objects(payload, found, |object, found| one(object, payload, found));

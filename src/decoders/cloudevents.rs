@@ -72,18 +72,12 @@ impl<'a> Context<'a> {
     }
 }
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     if let Some(context) = binary(payload) {
-        found.push(binary_event(&context, payload).unwrap_or_else(Into::into));
-        return;
+        found.push(binary_event(&context, payload)?);
+        return Ok(());
     }
-    let each = |object: &json::Object, found: &mut Vec<Found>| {
-        found.push(structured(object, payload)?);
-        Ok(())
-    };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+    json::each(payload, found, |object| structured(object, payload))
 }
 
 /// The attributes in the headers, where they are there.

@@ -71,7 +71,7 @@ pub fn is_of_sns(url: &str) -> bool {
     inner.is_some_and(|name| !name.is_empty() && name.chars().all(region))
 }
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let each = |object: &json::Object, found: &mut Vec<Found>| {
         let records = json::list(object, "Records");
         if records.is_empty() {
@@ -80,9 +80,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
         json::elements(records, payload, found, |record, found| record_of(record, payload, found));
         Ok(())
     };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+    json::objects(payload, found, each)
 }
 
 /// An element of what a Lambda gets from a topic or from a queue.

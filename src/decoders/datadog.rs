@@ -31,12 +31,8 @@ pub(super) const DECODER: Decoder = Decoder {
 const EXPECTED: &str =
     "expected Datadog's webhook body, best the one in deploy/sources/datadog/webhook.json";
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) =
-        loose::objects(payload, found, |object, found| one(object, payload, found))
-    {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    loose::objects(payload, found, |object, found| one(object, payload, found))
 }
 
 fn one(

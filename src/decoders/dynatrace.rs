@@ -21,13 +21,8 @@ use crate::model::Status;
 pub(super) const DECODER: Decoder =
     Decoder { name: "dynatrace", aliases: &[], class: Class::Episode, expire_after: None, decode };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
-        found.push(one(object, payload)?);
-        Ok(())
-    }) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| one(object, payload))
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {

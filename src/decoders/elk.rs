@@ -56,8 +56,8 @@ const HOSTS: [&str; 9] = [
 /// How long a problem lives of which nobody says that it is over.
 const LIVES: i64 = 3_600;
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::objects(payload, found, |object, found| {
         if let Some(hits) = json::at(object, "hits.hits").and_then(Value::as_array) {
             if hits.is_empty() {
                 found.push(Found::Nothing("a search that found nothing".to_owned()));
@@ -81,9 +81,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
         }
         found.push(one(object, None, payload)?);
         Ok(())
-    }) {
-        found.push(failure.into());
-    }
+    })
 }
 
 fn each(list: &[Value], over: Option<bool>, payload: &Payload<'_>, found: &mut Vec<Found>) {

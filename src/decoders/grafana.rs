@@ -39,8 +39,8 @@ const EXPECTED: &str =
 /// Alerts of a rule that could not be evaluated.
 const SPECIAL: [&str; 2] = ["DatasourceNoData", "DatasourceError"];
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::objects(payload, found, |object, found| {
         if let Some(list) = object.get("alerts").and_then(Value::as_array) {
             unified(object, list, payload, found);
         } else if object.contains_key("ruleId") || object.contains_key("evalMatches") {
@@ -50,9 +50,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
             return Err(Failure::shape(message));
         }
         Ok(())
-    }) {
-        found.push(failure.into());
-    }
+    })
 }
 
 fn unified(object: &json::Object, list: &[Value], payload: &Payload<'_>, found: &mut Vec<Found>) {

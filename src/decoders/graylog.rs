@@ -29,17 +29,14 @@ pub(super) const DECODER: Decoder = Decoder {
 const EXPECTED: &str = "expected the body of Graylog's HTTP notification";
 const HOSTS: [&str; 5] = ["host", "hostname", "source", "source_host", "host_name"];
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
-        found.push(if object.contains_key("check_result") {
-            callback(object, payload)?
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| {
+        if object.contains_key("check_result") {
+            callback(object, payload)
         } else {
-            event(object, payload)?
-        });
-        Ok(())
-    }) {
-        found.push(failure.into());
-    }
+            event(object, payload)
+        }
+    })
 }
 
 fn event(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {

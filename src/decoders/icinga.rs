@@ -35,13 +35,7 @@ pub(super) const DECODER: Decoder = Decoder {
     decode,
 };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = read(payload, found) {
-        found.push(failure.into());
-    }
-}
-
-fn read(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let text = payload.text()?.trim_start();
     if text.is_empty() || text.starts_with(['{', '[', '"']) {
         return json::objects(payload, found, |object, found| one(object, payload, found));

@@ -29,14 +29,8 @@ pub(super) const DECODER: Decoder = Decoder {
 /// How long what was reported by the form lives.
 const FORM: Span = Span::from_secs(86_400);
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    let each = |object: &json::Object, found: &mut Vec<Found>| {
-        found.push(one(object, payload)?);
-        Ok(())
-    };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| one(object, payload))
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {

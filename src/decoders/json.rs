@@ -73,6 +73,21 @@ pub fn objects(
 const SPREAD_MOST: usize = 16;
 const SPREAD_LEAST: usize = 1 << 20;
 
+/// Makes one find of each JSON object of a payload, as [`objects`] finds them.
+///
+/// # Errors
+/// As [`objects`].
+pub fn each<F: Into<Found>>(
+    payload: &Payload<'_>,
+    found: &mut Vec<Found>,
+    mut one: impl FnMut(&Object) -> Result<F, Failure>,
+) -> Result<(), Failure> {
+    objects(payload, found, |object, found| {
+        found.push(one(object)?.into());
+        Ok(())
+    })
+}
+
 /// Hands over the elements of a list; one that fails is rejected by itself, and so are those for
 /// which there is no room any more.
 pub fn elements(

@@ -28,18 +28,10 @@ pub(super) const DECODER: Decoder = Decoder {
 const EXPECTED: &str = "expected Kapacitor's alert with `id` and `level`";
 const HOSTS: [&str; 4] = ["host", "hostname", "node", "instance"];
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
-        let draft = if object.contains_key("_level") {
-            check(object, payload)
-        } else {
-            alert(object, payload)
-        };
-        found.push(draft?.into());
-        Ok(())
-    }) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| {
+        if object.contains_key("_level") { check(object, payload) } else { alert(object, payload) }
+    })
 }
 
 fn grade(level: &str) -> Grade {

@@ -23,12 +23,8 @@ pub(super) const DECODER: Decoder =
 const EXPECTED: &str =
     "expected LibreNMS' alert, best the body in deploy/sources/librenms/body.txt";
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) =
-        loose::objects(payload, found, |object, found| one(object, payload, found))
-    {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    loose::objects(payload, found, |object, found| one(object, payload, found))
 }
 
 fn one(

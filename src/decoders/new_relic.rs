@@ -25,8 +25,8 @@ pub(super) const DECODER: Decoder =
 
 const EXPECTED: &str = "expected the body of a New Relic workflow or notification channel";
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = loose::objects(payload, found, |object, found| {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    loose::objects(payload, found, |object, found| {
         let fields = Loose::of(object);
         let legacy = fields.has(&["currentstate", "incidentid"]) && !fields.has(&["issueurl"]);
         found.push(if legacy {
@@ -35,9 +35,7 @@ fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
             issue(object, &fields, payload)
         }?);
         Ok(())
-    }) {
-        found.push(failure.into());
-    }
+    })
 }
 
 fn issue(

@@ -52,18 +52,12 @@ impl Action {
     }
 }
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    let outcome = match payload.header("muster-action") {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    match payload.header("muster-action") {
         Some(word) if !matches!(Action::of(word), Action::Create) => {
             acted(word, payload).map(|one| found.push(one))
         }
-        _ => json::objects(payload, found, |object, found| {
-            found.push(one(object, payload)?);
-            Ok(())
-        }),
-    };
-    if let Err(failure) = outcome {
-        found.push(failure.into());
+        _ => json::each(payload, found, |object| one(object, payload)),
     }
 }
 

@@ -84,24 +84,21 @@ impl Shared {
 /// How much more the attributes of resources may take.
 struct Room(usize);
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let kind = payload.header("content-type").unwrap_or_default().to_ascii_lowercase();
     // A message of protobuf begins with the byte of a line feed; so may JSON, but no JSON is one.
     let guessed = || payload.bytes.starts_with(b"\n") && proto::Logs::decode(payload.bytes).is_ok();
     let before = found.len();
     let mut room = Room(payload.bytes.len() * SHARED_MOST + SHARED_LEAST);
-    let outcome = if kind.contains("protobuf") || (kind.is_empty() && guessed()) {
+    if kind.contains("protobuf") || (kind.is_empty() && guessed()) {
         protobuf(payload, &mut room, found)
     } else {
         json::objects(payload, found, |object, found| request(object, payload, &mut room, found))
-    };
-    match outcome {
-        Err(failure) => found.push(failure.into()),
-        Ok(()) if found.len() == before => {
-            found.push(Found::Nothing("a request without log records".to_owned()));
-        }
-        Ok(()) => {}
+    }?;
+    if found.len() == before {
+        found.push(Found::Nothing("a request without log records".to_owned()));
     }
+    Ok(())
 }
 
 fn request(
@@ -414,7 +411,7 @@ mod tests {
             depth: 32,
         };
         let mut found = Vec::new();
-        decode(&payload, &mut found);
+        DECODER.read(&payload, &mut found);
         assert_eq!(found.len(), 4_000, "each record has an answer");
         let events = found.iter().filter(|found| matches!(found, Found::Event(_))).count();
         assert!((1..=200).contains(&events), "{events} copies of {} bytes", resource.len());

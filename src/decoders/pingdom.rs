@@ -16,11 +16,8 @@ pub(super) const DECODER: Decoder = Decoder {
     decode,
 };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| one(object, payload, found))
-    {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::objects(payload, found, |object, found| one(object, payload, found))
 }
 
 fn one(

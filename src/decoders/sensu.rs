@@ -28,11 +28,8 @@ pub(super) const DECODER: Decoder = Decoder {
     decode,
 };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    let read = json::objects(payload, found, |object, found| one(object, payload, found));
-    if let Err(failure) = read {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::objects(payload, found, |object, found| one(object, payload, found))
 }
 
 fn one(

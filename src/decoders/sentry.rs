@@ -36,14 +36,8 @@ pub(super) const DECODER: Decoder = Decoder {
 /// How long an issue lives without a further word.
 const ISSUE: Span = Span::from_secs(86_400);
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    let each = |object: &json::Object, found: &mut Vec<Found>| {
-        found.push(one(object, payload)?);
-        Ok(())
-    };
-    if let Err(failure) = json::objects(payload, found, each) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| one(object, payload))
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {

@@ -39,7 +39,7 @@ fn what_is_no_payload_of_a_format_is_rejected_with_a_reason() {
                 depth: 32,
             };
             let mut found = Vec::new();
-            (decoder.decode)(&payload, &mut found);
+            decoder.read(&payload, &mut found);
             let text = String::from_utf8_lossy(bytes);
             assert!(!found.is_empty(), "{} says nothing at all of {text:?}", decoder.name);
             for found in found {

@@ -22,13 +22,8 @@ pub(super) const DECODER: Decoder = Decoder {
     decode,
 };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = json::objects(payload, found, |object, found| {
-        found.push(one(object, payload)?);
-        Ok(())
-    }) {
-        found.push(failure.into());
-    }
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    json::each(payload, found, |object| one(object, payload))
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Found, Failure> {

@@ -14,13 +14,11 @@ use crate::model::{Span, Status};
 pub(super) const DECODER: Decoder =
     Decoder { name: "uptimerobot", aliases: &[], class: Class::Key, expire_after: None, decode };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = loose::objects(payload, found, |object, found| {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+    loose::objects(payload, found, |object, found| {
         found.push(one(object, payload)?.into());
         Ok(())
-    }) {
-        found.push(failure.into());
-    }
+    })
 }
 
 fn one(object: &json::Object, payload: &Payload<'_>) -> Result<Draft, Failure> {

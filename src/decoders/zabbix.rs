@@ -45,13 +45,7 @@ pub(super) const DECODER: Decoder = Decoder {
     decode,
 };
 
-fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) {
-    if let Err(failure) = read(payload, found) {
-        found.push(failure.into());
-    }
-}
-
-fn read(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
+fn decode(payload: &Payload<'_>, found: &mut Vec<Found>) -> Result<(), Failure> {
     let text = payload.text()?.trim_start();
     let looks_like_json = text.starts_with(['{', '[', '"'])
         || text.starts_with(|c: char| c.is_ascii_digit() || c == '-')

@@ -79,10 +79,7 @@ fn check(
 fn drafts(decoder: &Decoder, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> usize {
     let zone = SourceSettings::new("defaults").time_zone;
     let mut found = Vec::new();
-    (decoder.decode)(
-        &Payload { bytes, headers, arrival: ARRIVAL, zone: &zone, depth: 32 },
-        &mut found,
-    );
+    decoder.read(&Payload { bytes, headers, arrival: ARRIVAL, zone: &zone, depth: 32 }, &mut found);
     found.iter().map(Found::bytes).sum()
 }
 
