@@ -20,9 +20,8 @@ use muster::collect::{Collect, Duty, Origin, Room, Settings, table};
 use muster::config;
 use muster::decoders;
 use muster::model::{Span, Timestamp};
-use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
-use muster::testing::load::Load;
+use muster::testing::load::{self, Load};
 use serde_json::Value;
 
 /// As in the program.
@@ -280,18 +279,8 @@ fn enrichment() {
             let mut measure = Measure::new(name);
             for batch in events.chunks(1_000) {
                 measure.batch(batch.len() as u64, || {
-                    let mut out = Output::default();
-                    for bytes in batch {
-                        let record = Record {
-                            offset: Offset(0),
-                            time: load.start + Span::from_secs(86_400),
-                            kind: Kind::Raw,
-                            key: None,
-                            value: Some(bytes),
-                            headers: None,
-                        };
-                        stage.apply(Slot::default(), &record, &mut out);
-                    }
+                    let arrival = load.start + Span::from_secs(86_400);
+                    let out = load::collect(&mut stage, batch, arrival);
                     vec![out.records.len().to_be_bytes()]
                 });
             }

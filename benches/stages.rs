@@ -12,7 +12,7 @@ use muster::model::maintenance::PlanText;
 use muster::model::{CorrelateSettings, MaintenanceId, Plan, Span, Timestamp};
 use muster::stage::{Kind, Offset, Output, Record, Slot, Stage};
 use muster::testing::bench::{Measure, is_test};
-use muster::testing::load::{Load, by_cluster};
+use muster::testing::load::{self, Load, by_cluster};
 
 /// As in the program.
 #[global_allocator]
@@ -95,18 +95,7 @@ fn collect_all(batches: &[Vec<Vec<u8>>], load: Load) -> (f64, Vec<Vec<u8>>) {
     let mut updates = Vec::new();
     for batch in batches {
         measure.batch(batch.len() as u64, || {
-            let mut out = Output::default();
-            for bytes in batch {
-                let record = Record {
-                    offset: Offset(0),
-                    time: load.start + Span::from_secs(86_400),
-                    kind: Kind::Raw,
-                    key: None,
-                    value: Some(bytes),
-                    headers: None,
-                };
-                stage.apply(Slot::default(), &record, &mut out);
-            }
+            let out = load::collect(&mut stage, batch, load.start + Span::from_secs(86_400));
             let forwarded = out.records.len().to_be_bytes();
             updates.extend(out.records.into_iter().map(|record| record.value));
             vec![forwarded]

@@ -26,6 +26,7 @@ use crate::worker::commands::Commands;
 use crate::worker::dead_letters::DeadLetters;
 use crate::worker::intake::Intake;
 
+mod body;
 mod commands;
 pub mod dead_letters;
 mod events;

@@ -28,6 +28,7 @@ mod mute_section;
 mod notify_section;
 mod read;
 mod receiver_section;
+mod schedule_section;
 mod senders_section;
 mod server_section;
 mod table_file;
@@ -327,7 +328,7 @@ impl Config {
     /// Looks at what lies outside of the config: whether files of secrets can be read.
     #[must_use]
     pub fn outside(&self) -> Vec<Problem> {
-        let mut problems = notify_section::unreadable(&self.notify);
+        let mut problems = notify_section::unusable(&self.notify);
         problems.extend(senders_section::unreadable(&self.api.senders));
         problems.extend(heartbeat_section::unreadable(self.heartbeat.as_ref()));
         problems

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::to_bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query as UrlQuery, Request, State};
 use axum::http::StatusCode;
@@ -16,15 +15,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::failure::Failure;
+use super::{Parts, body};
 use crate::model::{Span, Timestamp};
 use crate::worker::dead_letters::{
     Asked, DeadLetters, Done, Filter, LetterId, Refusal, Survey, Which,
 };
 
-/// The largest body, in bytes.
-const BODY_MAX: usize = 256 << 10;
 /// The most letters that one retry may name.
 const NAMED_MAX: usize = 1_000;
 /// The most letters that one answer shows, and how many it does unless asked.
@@ -82,7 +79,7 @@ pub(super) async fn retry(
         return Err(Failure::unavailable("shutting_down", message));
     }
     let bad = |message: String| Failure::bad_request("bad_retry", message);
-    let wanted = body(&parts, request).await?;
+    let wanted: Wanted = body::json(&parts, request.into_body(), 4).await?;
     let filter = Filter {
         ids: None,
         reason: wanted.reason,
@@ -137,22 +134,6 @@ fn letters(parts: &Parts) -> Result<&DeadLetters, Failure> {
 /// How long the work may take: an answer must come within the time for a request.
 fn time(parts: &Parts) -> Duration {
     parts.settings.get().timeout.part(3).to_std()
-}
-
-async fn body(parts: &Parts, request: Request) -> Result<Wanted, Failure> {
-    let limit = parts.settings.get().timeout.part(4);
-    let read = tokio::time::timeout(limit.to_std(), to_bytes(request.into_body(), BODY_MAX)).await;
-    let bytes = read.map_err(|_| {
-        let message = format!("the body was not complete within {limit}");
-        Failure::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).close()
-    })?;
-    let bytes = bytes.map_err(|_| {
-        let message = format!("the body broke off or is larger than {BODY_MAX} bytes");
-        Failure::bad_request("bad_body", message).close()
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::bad_request("bad_body", format!("the body is not as it should be: {error}"))
-    })
 }
 
 fn failure(refusal: &Refusal) -> Failure {

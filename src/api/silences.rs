@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query as UrlQuery, Request, State};
 use axum::http::StatusCode;
@@ -11,16 +10,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Parts;
 use super::failure::Failure;
+use super::{Parts, body};
 use crate::board::Desk;
 use crate::board::desk::{Draft, Ends, Preview, Refusal};
 use crate::model::silence::SilenceState;
 use crate::model::{Matchers, Silence, SilenceId, Span, Timestamp};
 use crate::wire;
-
-/// The largest body, in bytes.
-const BODY_MAX: usize = 256 << 10;
 
 /// A silence as somebody wants it.
 #[derive(Debug, Deserialize)]
@@ -96,7 +92,7 @@ pub(super) async fn preview(
     State(parts): State<Arc<Parts>>,
     request: Request,
 ) -> Result<Json<Value>, Failure> {
-    let Looked { matchers } = body(&parts, request.into_body()).await?;
+    let Looked { matchers } = body::json(&parts, request.into_body(), 2).await?;
     let matchers = read_matchers(&matchers)?;
     let (desk, now) = (desk(&parts)?, parts.clock.now());
     let preview = apart(move || desk.preview(&matchers)).await?;
@@ -117,7 +113,7 @@ pub(super) async fn submit(
     State(parts): State<Arc<Parts>>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let wanted: Wanted = body(&parts, request.into_body()).await?;
+    let wanted: Wanted = body::json(&parts, request.into_body(), 2).await?;
     let bad = |message: String| Failure::bad_request("bad_silence", message);
     let ends = match (wanted.ends_at, wanted.duration) {
         (Some(_), Some(_)) => {
@@ -152,7 +148,7 @@ pub(super) async fn expire(
     request: Request,
 ) -> Result<Response, Failure> {
     let id = named(path)?;
-    let Over { request_id, actor } = body(&parts, request.into_body()).await?;
+    let Over { request_id, actor } = body::json(&parts, request.into_body(), 2).await?;
     let desk = desk(&parts)?;
     answered(&parts, apart(move || desk.expire(id, &actor, &request_id)).await?)
 }
@@ -203,25 +199,6 @@ fn named(path: Result<Path<String>, PathRejection>) -> Result<SilenceId, Failure
 fn read_matchers(texts: impl AsRef<[String]>) -> Result<Matchers, Failure> {
     Matchers::parse(texts.as_ref().iter().map(String::as_str))
         .map_err(|error| Failure::bad_request("bad_matcher", error.to_string()))
-}
-
-pub(super) async fn body<T: serde::de::DeserializeOwned>(
-    parts: &Parts,
-    body: Body,
-) -> Result<T, Failure> {
-    let limit = parts.settings.get().timeout.part(2);
-    let read = tokio::time::timeout(limit.to_std(), to_bytes(body, BODY_MAX)).await;
-    let bytes = read.map_err(|_| {
-        let message = format!("the body was not complete within {limit}");
-        Failure::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).close()
-    })?;
-    let bytes = bytes.map_err(|_| {
-        let message = format!("the body broke off or is larger than {BODY_MAX} bytes");
-        Failure::bad_request("bad_body", message).close()
-    })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::bad_request("bad_body", format!("the body is not as it should be: {error}"))
-    })
 }
 
 /// Looking at every alert takes milliseconds and a commit longer: not on a thread that others wait

@@ -44,6 +44,23 @@ impl Form {
     }
 }
 
+/// Who is asked, and how the answer is printed.
+#[derive(Debug, Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    pub(super) api: Api,
+    /// Print the API's answer as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Asking {
+    /// Asks the API and prints its answer.
+    pub(super) fn put(&self, asked: &(Question, Show)) -> Result<ExitCode, Failure> {
+        put(&self.api, Form::of(self.json), asked)
+    }
+}
+
 /// Asks the API and prints its answer.
 pub(super) fn put(
     api: &Api,

@@ -7,8 +7,8 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::Failure;
-use super::asking::{Form, Show, get, put, text, time};
-use super::client::{Api, Question};
+use super::asking::{Asking, Show, get, text, time};
+use super::client::Question;
 use crate::api::path_segment;
 
 const PATH: &str = "/v1/heartbeats";
@@ -17,10 +17,7 @@ const PATH: &str = "/v1/heartbeats";
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    api: Api,
-    /// Print the API's answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    asking: Asking,
     #[command(subcommand)]
     action: Action,
 }
@@ -48,7 +45,7 @@ enum Action {
 
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    put(&options.api, Form::of(options.json), &question(options.action))
+    options.asking.put(&question(options.action))
 }
 
 fn question(action: Action) -> (Question, Show) {

@@ -10,18 +10,15 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::asking::{Form, Sending, Show, get, post, put, show_result, text, time};
-use super::client::{Api, Question};
+use super::asking::{Asking, Sending, Show, get, post, show_result, text, time};
+use super::client::Question;
 use crate::api::path_segment;
 
 /// What all of it takes.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    api: Api,
-    /// Print the API's answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    asking: Asking,
     #[command(subcommand)]
     action: Action,
 }
@@ -191,7 +188,7 @@ enum Action {
 
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    put(&options.api, Form::of(options.json), &question(options.action)?)
+    options.asking.put(&question(options.action)?)
 }
 
 /// What is asked, and how the answer is shown.

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::asking::{Form, Sending, Show, get, post, put, text, time};
+use super::asking::{Asking, Sending, Show, get, post, text, time};
 use super::client::{Api, Question};
 use crate::api::path_segment;
 
@@ -24,10 +24,7 @@ const WHEN: [&str; 8] = ["from", "to", "every", "on", "at", "for", "until", "tim
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    api: Api,
-    /// Print the API's answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    asking: Asking,
     #[command(subcommand)]
     action: Action,
 }
@@ -122,8 +119,8 @@ enum Action {
 
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    let asked = question(&options.api, options.action)?;
-    put(&options.api, Form::of(options.json), &asked)
+    let asked = question(&options.asking.api, options.action)?;
+    options.asking.put(&asked)
 }
 
 fn question(api: &Api, action: Action) -> Result<(Question, Show), Failure> {

@@ -8,8 +8,8 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::asking::{Form, Sending, Show, get, moment, post, put, text, time};
-use super::client::{Api, Question};
+use super::asking::{Asking, Sending, Show, get, moment, post, text, time};
+use super::client::Question;
 use crate::api::path_segment;
 
 const PATH: &str = "/v1/silences";
@@ -18,10 +18,7 @@ const PATH: &str = "/v1/silences";
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    api: Api,
-    /// Print the API's answer as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    asking: Asking,
     #[command(subcommand)]
     action: Action,
 }
@@ -91,7 +88,7 @@ enum Action {
 
 /// Asks the API and prints its answer.
 pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
-    put(&options.api, Form::of(options.json), &question(options.action)?)
+    options.asking.put(&question(options.action)?)
 }
 
 fn question(action: Action) -> Result<(Question, Show), Failure> {

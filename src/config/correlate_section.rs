@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::journal_section::{Journal, brokers, check_topic, client_settings};
 use super::read::{Node, size};
 use super::topology_topic::TopologyTopic;
-use super::{Problem, heartbeat_section, topology_file};
+use super::{Problem, heartbeat_section, schedule_section, topology_file};
 use crate::model::maintenance::{CONFIGURED_MAX, PlanText};
 use crate::model::{
     Chronic, ChronicSettings, CorrelateSettings, FlappingSettings, Heartbeat, MaintenanceId, Near,
@@ -331,14 +331,7 @@ fn maintenance(node: &mut Node<'_>) -> Vec<Plan> {
             name: table.text("name"),
             matchers: table.texts("match"),
             comment: table.text("comment"),
-            from: table.text("from"),
-            to: table.text("to"),
-            until: table.text("until"),
-            every: table.text("every"),
-            on: table.texts("on"),
-            at: table.text("at"),
-            lasts: table.text("for"),
-            time_zone: table.text("time_zone"),
+            ..schedule_section::text(&mut table)
         };
         let id = MaintenanceId::of(&format!("config {}", text.name.as_deref().unwrap_or_default()));
         match text.read(id, "config") {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::Problem;
 use super::read::Node;
+use super::{Problem, schedule_section};
 use crate::absence::{Method, Outwards, Target};
 use crate::collect::LagLimit;
 use crate::model::heartbeat::{HEARTBEATS_MAX, KEPT_MAX, NAME_BYTES_MAX, TAG};
-use crate::model::maintenance::PlanText;
 use crate::model::{Heartbeat, Matchers, Schedule, Span, Status, TagValue, Tags};
 
 const SECOND: Span = Span::from_secs(1);
@@ -112,18 +111,7 @@ fn matchers(table: &mut Node<'_>, name: &str, source: Option<&str>) -> Matchers 
 }
 
 fn schedule(mut table: Node<'_>) -> Option<Schedule> {
-    let text = PlanText {
-        from: table.text("from"),
-        to: table.text("to"),
-        until: table.text("until"),
-        every: table.text("every"),
-        on: table.texts("on"),
-        at: table.text("at"),
-        lasts: table.text("for"),
-        time_zone: table.text("time_zone"),
-        ..PlanText::default()
-    };
-    let read = text.read_schedule();
+    let read = schedule_section::text(&mut table).read_schedule();
     if let Err(problems) = &read {
         for problem in problems {
             table.broken(problem.key, problem.value.as_deref(), problem.rule.clone());

@@ -10,6 +10,7 @@ use super::mute_section::{self, Mute};
 use super::read::Node;
 use super::receiver_section;
 use crate::model::Span;
+use crate::notify::receiver::dialog;
 use crate::notify::{ReceiverKind, ReceiverSettings, RouteSettings, SecretSource, Settings};
 
 /// The deepest routing tree.
@@ -105,10 +106,19 @@ fn route(table: &mut Node<'_>, above: &Above<'_>, receivers: &[&str]) -> RouteSe
     RouteSettings { matchers, receiver: receiver.into(), group_wait, cont, routes }
 }
 
-/// The files of secrets that cannot be used as they are.
-pub(super) fn unreadable(settings: &Settings) -> Vec<Problem> {
+/// What receivers need of this machine and cannot use as it is: files of secrets and certificates.
+pub(super) fn unusable(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (number, receiver) in settings.receivers.iter().enumerate() {
+        if let Some((_, reach)) = dialog(&receiver.kind)
+            && let Err(why) = reach.client()
+        {
+            problems.push(Problem {
+                key: format!("notify.receivers[{number}].{}", receiver.kind.word()),
+                value: None,
+                rule: format!("cannot be used: {why}"),
+            });
+        }
         for (key, secret) in receiver.kind.secrets() {
             let SecretSource::File(path) = secret else { continue };
             if let Some(rule) = file_rule(path, &receiver.kind) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Delivery, ReceiverKind, ReceiverSettings, Report};
 use crate::clock::SharedClock;
 
+pub mod by_status;
 mod chat;
 pub mod dialog;
 pub mod exchange;

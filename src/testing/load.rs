@@ -7,7 +7,9 @@
 
 use std::io::Write;
 
+use crate::collect::Collect;
 use crate::model::{Chronic, CorrelateSettings, Matchers, Pattern, Span, Timestamp};
+use crate::stage::{Kind, Offset, Output, Record, Slot, Stage};
 
 /// What correlate goes by so that a load's faults are told apart: one pattern, by cluster.
 #[must_use]
@@ -129,4 +131,21 @@ impl Load {
         let place = (cluster + u64::from(self.clusters) - first) % u64::from(self.clusters);
         place < u64::from(self.faults)
     }
+}
+
+/// Feeds records of publishers to collect, all of one arrival; what it hands out.
+pub fn collect(stage: &mut Collect, records: &[Vec<u8>], arrival: Timestamp) -> Output {
+    let mut out = Output::default();
+    for bytes in records {
+        let record = Record {
+            offset: Offset(0),
+            time: arrival,
+            kind: Kind::Raw,
+            key: None,
+            value: Some(bytes),
+            headers: None,
+        };
+        stage.apply(Slot::default(), &record, &mut out);
+    }
+    out
 }

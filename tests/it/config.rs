@@ -671,6 +671,21 @@ fn the_check_command_says_it_all_and_exits_64() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert!(out.contains("a (webhook to http://h)"), "{out}");
 
+    // What a receiver needs of this machine is looked at with the secrets, not while the file is read.
+    let certified = |key: &str| {
+        format!(
+            "notify: {{receivers: [{{name: a, webhook: {{url: 'http://h', {key}: /no/such.pem}}}}], \
+               route: {{receiver: a}}}}"
+        )
+    };
+    for key in ["ca_file", "client_cert_file"] {
+        let text = certified(key);
+        assert!(muster::config::parse(&text).is_ok(), "{key}");
+        let (code, _, err) = check(&text);
+        assert!(code == Some(64) && err.contains("notify.receivers[0].webhook"), "{err}");
+        assert!(err.contains("/no/such.pem cannot be read"), "{err}");
+    }
+
     let (code, _, err) = check("a: [");
     assert!(code == Some(64) && err.contains("m.yaml"), "{err}");
 }

@@ -19,8 +19,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::failure::Failure;
 use super::super::incidents::loaded;
-use super::super::silences::{apart, body, desk};
-use super::super::{Parts, silences as ours};
+use super::super::silences::{apart, desk};
+use super::super::{Parts, body, silences as ours};
 use super::alertmanager::{RECEIVER, error_v2};
 use super::{made_up, rfc3339};
 use crate::board::desk::{Draft, Ends, Refusal};
@@ -300,7 +300,7 @@ struct PostableMatcher {
 /// Answers `POST /api/v2/silences`: makes one, or edits the one that `id` names.
 pub(super) async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Response {
     let done = async {
-        let wanted: Postable = body(&parts, request.into_body()).await?;
+        let wanted: Postable = body::json(&parts, request.into_body(), 2).await?;
         let desk = desk(&parts)?;
         let now = parts.clock.now();
         let edit = wanted.id.filter(|id| !id.is_empty()).map(|id| named(Ok(Path(id)))).transpose();

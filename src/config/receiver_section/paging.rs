@@ -3,6 +3,7 @@
 //! Addresses are known by region; another `url` is for tests and for what speaks the same API.
 
 use super::{Node, ReceiverKind, SecretSource, address, reach, secret};
+use crate::notify::receiver::by_status::ByStatus;
 use crate::notify::receiver::{opsgenie, pagerduty};
 
 /// How many names one list may have, and how long a tag may be, as Opsgenie has it.
@@ -23,15 +24,7 @@ pub(super) fn read_pagerduty(mut table: Node<'_>) -> Option<ReceiverKind> {
     {
         table.broken("routing_key", Some("***"), rule);
     }
-    let usual = pagerduty::Severities::default();
-    let mut words = table.table("severity");
-    let severity = pagerduty::Severities {
-        critical: words.word("critical", usual.critical, &pagerduty::SEVERITIES),
-        warning: words.word("warning", usual.warning, &pagerduty::SEVERITIES),
-        unknown: words.word("unknown", usual.unknown, &pagerduty::SEVERITIES),
-        info: words.word("info", usual.info, &pagerduty::SEVERITIES),
-    };
-    words.finish();
+    let severity = by_status(&mut table, "severity", &pagerduty::SEVERITY, &pagerduty::SEVERITIES);
     let reach = reach(&mut table);
     table.finish();
     let (url, routing_key) = (url?, routing_key?);
@@ -60,15 +53,7 @@ fn read_alerts(
     {
         table.broken("api_key", Some("***"), rule);
     }
-    let usual = opsgenie::Priorities::default();
-    let mut words = table.table("priority");
-    let priority = opsgenie::Priorities {
-        critical: words.word("critical", usual.critical, &opsgenie::PRIORITIES),
-        warning: words.word("warning", usual.warning, &opsgenie::PRIORITIES),
-        unknown: words.word("unknown", usual.unknown, &opsgenie::PRIORITIES),
-        info: words.word("info", usual.info, &opsgenie::PRIORITIES),
-    };
-    words.finish();
+    let priority = by_status(&mut table, "priority", &opsgenie::PRIORITY, &opsgenie::PRIORITIES);
     let mut responders = Vec::new();
     for (key, kind) in [
         ("teams", "team"),
@@ -102,6 +87,24 @@ fn by_region(
     }
     let usual = table.word("region", us, &[("us", us), ("eu", eu)]);
     address(table, "url", Some(usual), "it says where the API is")
+}
+
+/// A word by status.
+fn by_status(
+    table: &mut Node<'_>,
+    key: &'static str,
+    usual: &ByStatus,
+    known: &[(&str, &'static str)],
+) -> ByStatus {
+    let mut words = table.table(key);
+    let by_status = ByStatus {
+        critical: words.word("critical", usual.critical, known),
+        warning: words.word("warning", usual.warning, known),
+        unknown: words.word("unknown", usual.unknown, known),
+        info: words.word("info", usual.info, known),
+    };
+    words.finish();
+    by_status
 }
 
 /// A secret without which nothing can be sent.

@@ -13,10 +13,11 @@ use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::by_status::ByStatus;
 use super::dialog::{Answer, Ask, Context, Dialog, Step};
 use super::exchange::Reach;
 use super::printable;
-use crate::model::{Change, ChangeKind, Status};
+use crate::model::{Change, ChangeKind};
 use crate::notify::message::{Message, cut};
 use crate::notify::{Address, Outcome, SecretSource};
 
@@ -72,7 +73,7 @@ pub struct Settings {
     /// The key of an API integration.
     pub api_key: SecretSource,
     /// Which priority a status is.
-    pub priority: Priorities,
+    pub priority: ByStatus,
     /// Who is to respond: type and name.
     pub responders: Vec<(&'static str, Box<str>)>,
     /// Tags of every alert.
@@ -81,35 +82,9 @@ pub struct Settings {
     pub reach: Reach,
 }
 
-/// Which of [`PRIORITIES`] a status is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Priorities {
-    /// Of `critical`.
-    pub critical: &'static str,
-    /// Of `warning`.
-    pub warning: &'static str,
-    /// Of `unknown`.
-    pub unknown: &'static str,
-    /// Of `info`.
-    pub info: &'static str,
-}
-
-impl Default for Priorities {
-    fn default() -> Self {
-        Self { critical: "P1", warning: "P3", unknown: "P3", info: "P5" }
-    }
-}
-
-impl Priorities {
-    fn of(&self, status: Status) -> &'static str {
-        match status {
-            Status::Critical => self.critical,
-            Status::Warning => self.warning,
-            Status::Unknown => self.unknown,
-            Status::Info | Status::Ok => self.info,
-        }
-    }
-}
+/// Which of [`PRIORITIES`] a status usually is.
+pub const PRIORITY: ByStatus =
+    ByStatus { critical: "P1", warning: "P3", unknown: "P3", info: "P5" };
 
 /// Whether a text can be a key.
 #[must_use]

@@ -19,7 +19,7 @@ fn pagerduty() -> pagerduty::Settings {
     pagerduty::Settings {
         url: Address::parse(pagerduty::US).expect("an address"),
         routing_key: SecretSource::Inline(Secret::new(KEY)),
-        severity: pagerduty::Severities::default(),
+        severity: pagerduty::SEVERITY,
         reach: Reach::default(),
     }
 }
@@ -29,7 +29,7 @@ fn opsgenie(product: opsgenie::Product, url: &str) -> opsgenie::Settings {
         product,
         url: Address::parse(url).expect("an address"),
         api_key: SecretSource::Inline(Secret::new(KEY)),
-        priority: opsgenie::Priorities::default(),
+        priority: opsgenie::PRIORITY,
         responders: vec![("team", "web".into()), ("user", "jo@example.com".into())],
         tags: vec!["muster".into()],
         reach: Reach::default(),

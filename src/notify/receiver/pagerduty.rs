@@ -11,10 +11,11 @@ use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::by_status::ByStatus;
 use super::dialog::{Answer, Ask, Context, Dialog, Step};
 use super::exchange::Reach;
 use super::printable;
-use crate::model::{Change, ChangeKind, Span, Status};
+use crate::model::{Change, ChangeKind, Span};
 use crate::notify::message::{Message, clock_text, cut};
 use crate::notify::{Address, Outcome, SecretSource};
 
@@ -45,40 +46,14 @@ pub struct Settings {
     /// The integration key of a service or an event orchestration.
     pub routing_key: SecretSource,
     /// Which severity a status is.
-    pub severity: Severities,
+    pub severity: ByStatus,
     /// How it is reached.
     pub reach: Reach,
 }
 
-/// Which of [`SEVERITIES`] a status is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Severities {
-    /// Of `critical`.
-    pub critical: &'static str,
-    /// Of `warning`.
-    pub warning: &'static str,
-    /// Of `unknown`.
-    pub unknown: &'static str,
-    /// Of `info`.
-    pub info: &'static str,
-}
-
-impl Default for Severities {
-    fn default() -> Self {
-        Self { critical: "critical", warning: "warning", unknown: "warning", info: "info" }
-    }
-}
-
-impl Severities {
-    fn of(&self, status: Status) -> &'static str {
-        match status {
-            Status::Critical => self.critical,
-            Status::Warning => self.warning,
-            Status::Unknown => self.unknown,
-            Status::Info | Status::Ok => self.info,
-        }
-    }
-}
+/// Which of [`SEVERITIES`] a status usually is.
+pub const SEVERITY: ByStatus =
+    ByStatus { critical: "critical", warning: "warning", unknown: "warning", info: "info" };
 
 /// Whether a text can be a routing key.
 #[must_use]
